@@ -1,0 +1,5 @@
+"""To be filled: objective."""
+
+from collectopt._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, {})
