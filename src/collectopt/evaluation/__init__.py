@@ -1,12 +1,10 @@
 """How good it is: scores, backtests through time, KPIs of the book, one report.
 
-==============================  =================================================================
-:mod:`~.metrics`                AUC, Brier, log-loss, calibration on plain arrays
-:mod:`~.splits`                 cuts in time whose horizons are over
-:mod:`~.backtest`               fit, predict, compare with what came, beside honest rivals
-:mod:`~.kpis`                   recovery, DSO, CEI, cost to collect as of a time
-:mod:`~.report`                 everything in one HTML file
-==============================  =================================================================
+=======================  ====================================================================
+:mod:`.metrics`          AUC, Brier, log-loss, calibration on plain arrays
+:mod:`.formulas`         DSO, ADD, CEI on plain numbers
+:mod:`.keyfigures`       KPIs of a book as of a time
+=======================  ====================================================================
 """
 
 from collectopt._lazy import attach
@@ -21,5 +19,11 @@ __getattr__, __dir__, __all__ = attach(
         "ece": ".metrics",
         "calibration_table": ".metrics",
         "interval_coverage": ".metrics",
+        "formulas": ".formulas",
+        "Kpi": ".keyfigures",
+        "Kpis": ".keyfigures",
+        "kpis": ".keyfigures",
+        "recovery_curve": ".keyfigures",
+        "roll_rates": ".keyfigures",
     },
 )
