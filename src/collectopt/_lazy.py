@@ -29,7 +29,7 @@ def attach(
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module = importlib.import_module(names[name], package)
-        whole = names[name].rsplit(".", 1)[-1] == name
+        whole = names[name].endswith(f".{name}")
         value = module if whole else getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
@@ -51,6 +51,6 @@ def extra(module: str, *, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
+        if error.name is not None and error.name.split(".")[0] != module.split(".", maxsplit=1)[0]:
             raise
         raise MissingExtraError.of(module, extra) from error

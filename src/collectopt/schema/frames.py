@@ -1,0 +1,134 @@
+"""Any frame in, the caller's own kind out. The only place that knows about frame libraries."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from collectopt.exceptions import Fault, InputError
+
+
+def to_arrow(frame: Any, name: str = "table") -> pa.Table:
+    """Read a frame into Arrow with plain types (no views, dictionaries or large strings).
+
+    Parameters
+    ----------
+    frame : pandas, polars (eager or lazy), pyarrow, DuckDB relation, ibis, list of dicts
+        Or anything else with ``__arrow_c_stream__``, or a mapping of column -> values.
+    name : str
+        Name of the table for error messages.
+
+    Raises
+    ------
+    InputError
+        The object is no frame, or a column mixes types.
+
+    Examples
+    --------
+    >>> to_arrow([{"x": 1}, {"x": None}]).to_pydict()
+    {'x': [1, None]}
+    """
+    library = type(frame).__module__.split(".")[0]
+    if isinstance(frame, pa.Table):
+        table = frame
+    elif isinstance(frame, pa.RecordBatch):
+        table = pa.Table.from_batches([frame])
+    elif library == "pandas":
+        table = _from_columns({str(c): frame[c] for c in _unique(frame.columns, name)}, name)
+    elif library == "polars" and hasattr(frame, "collect"):
+        table = pa.table(frame.collect())
+    elif hasattr(frame, "__arrow_c_stream__"):
+        table = pa.table(frame)
+    elif hasattr(frame, "to_pyarrow"):
+        table = frame.to_pyarrow()
+    elif isinstance(frame, Mapping):
+        table = _from_columns(frame, name)
+    elif isinstance(frame, Sequence) and all(isinstance(row, Mapping) for row in frame):
+        keys = dict.fromkeys(str(key) for row in frame for key in row)
+        table = _from_columns({key: [row.get(key) for row in frame] for key in keys}, name)
+    else:
+        raise InputError.of(
+            name,
+            None,
+            expected="pandas, polars, pyarrow, a DuckDB relation or a list of dicts",
+            found=f"{type(frame).__module__}.{type(frame).__qualname__}",
+        )
+    _unique(table.column_names, name)
+    return pa.table({c: plain(table[c]) for c in table.column_names})
+
+
+def like(table: pa.Table, template: Any) -> Any:
+    """Give a table back in the kind of frame that the caller works with.
+
+    Examples
+    --------
+    >>> like(pa.table({"x": [1]}), [{"x": 0}])
+    [{'x': 1}]
+    """
+    library = type(template).__module__.split(".")[0]
+    if library == "pandas":
+        return table.to_pandas()
+    if library == "polars":
+        polars = sys.modules["polars"]
+        frame = polars.from_arrow(table)
+        return frame.lazy() if hasattr(template, "collect") else frame
+    if library in {"duckdb", "_duckdb"}:
+        return sys.modules["duckdb"].from_arrow(table)
+    if library == "ibis":
+        return sys.modules["ibis"].memtable(table)
+    if isinstance(template, list | tuple):
+        return table.to_pylist()
+    return table
+
+
+def plain(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
+    """Cast views, large strings and dictionaries to the plain type of their values."""
+    if isinstance(column, pa.Array):
+        column = pa.chunked_array([column])
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_large_string(kind) or kind == pa.string_view():
+        return column.cast(pa.string())
+    return column
+
+
+def _from_columns(columns: Mapping[Any, Any], name: str) -> pa.Table:
+    arrays, faults = {}, []
+    for column, values in columns.items():
+        try:
+            arrays[str(column)] = pa.array(values, from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            kinds = sorted({type(v).__name__ for v in values if v is not None})
+            faults.append(
+                Fault(
+                    name,
+                    str(column),
+                    "values of one type",
+                    ", ".join(kinds[:4]) if len(kinds) > 1 else str(error).split("\n")[0][:80],
+                    hint="Convert the column to one type before loading.",
+                )
+            )
+    if faults:
+        raise InputError(faults)
+    lengths = {len(a) for a in arrays.values()}
+    if len(lengths) > 1:
+        raise InputError.of(name, None, expected="columns of one length", found=str(lengths))
+    return pa.table(arrays)
+
+
+def _unique(names: Any, table: str) -> list[Any]:
+    names = list(names)
+    twice = sorted({str(n) for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError.of(
+            table,
+            twice[0],
+            expected="each column once",
+            found=f"{', '.join(twice)} more than once",
+        )
+    return names
