@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import collectopt as co
-from collectopt.evaluation import formulas
-from collectopt.evaluation import kpis, recovery_curve, roll_rates
+from collectopt.evaluation import formulas, kpis, recovery_curve, roll_rates
 from collectopt.exceptions import InputError
 
 from .conftest import tiny_tables
@@ -151,9 +150,11 @@ def test_roll_rates_by_hand(tiny):
 
 
 def test_recovery_curve(tiny):
-    curve = recovery_curve(tiny, "2026-04-01", days=(0, 10, 30), window=365)
+    curve = recovery_curve(tiny, "2026-04-01", days=(0, 10, 30, 120), window=365)
+    # no claim has had 120 days: the curve ends at 30
     assert curve["share"].tolist() == pytest.approx([0, 0, 60 / 340])
     assert curve["claims"].tolist() == [3, 3, 3]
+    assert len(recovery_curve(tiny, "2025-01-01")) == 1
     whole = recovery_curve(tiny, "2026-06-01", days=(60,), window=365)
     assert whole["share"][0] == pytest.approx((60 + 200) / (60 + 200 + 80))
 

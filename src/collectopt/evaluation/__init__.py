@@ -1,10 +1,16 @@
 """How good it is: scores, backtests through time, KPIs of the book, one report.
 
-=======================  ====================================================================
-:mod:`.metrics`          AUC, Brier, log-loss, calibration on plain arrays
-:mod:`.formulas`         DSO, ADD, CEI on plain numbers
-:mod:`.keyfigures`       KPIs of a book as of a time
-=======================  ====================================================================
+====================  =======================================================================
+:mod:`.metrics`       AUC, Brier, log-loss, calibration on plain arrays
+:mod:`.splits`        cuts in time whose horizons are over
+:mod:`.backtesting`   fit, predict, judge by what came, beside honest rivals
+:mod:`.rates`         the base rate, one of these rivals
+:mod:`.survival`      Kaplan-Meier curves and censoring weights
+:mod:`.formulas`      DSO, ADD, CEI on plain numbers
+:mod:`.keyfigures`    KPIs of a book as of a time
+:mod:`.plots`         figures, returned and never shown
+:mod:`.reporting`     everything in one HTML file
+====================  =======================================================================
 """
 
 from collectopt._lazy import attach
@@ -25,5 +31,13 @@ __getattr__, __dir__, __all__ = attach(
         "kpis": ".keyfigures",
         "recovery_curve": ".keyfigures",
         "roll_rates": ".keyfigures",
+        "Fold": ".splits",
+        "RollingSplit": ".splits",
+        "rolling_cuts": ".splits",
+        "BaseRate": ".rates",
+        "BacktestResult": ".result",
+        "backtest": ".backtesting",
+        "plots": ".plots",
+        "report": ".reporting",
     },
 )

@@ -153,7 +153,7 @@ def kpis(
     end = int(to_instant(as_of, ledger.timezone).astype(np.int64))
     book = Book(ledger, currency, end)
     start = end - days * DAY_US
-    rows = [*_receivables(book, start, end, days), *_recovery(book, start, end, horizons)]
+    rows = [*_receivables(book, start, end, days), *_recovery(book, start, days, horizons)]
     rows += _effort(book, start, end)
     return Kpis(np.datetime64(end, "us"), days, currency, tuple(rows))
 
@@ -197,7 +197,8 @@ def recovery_curve(
 ) -> pd.DataFrame:
     """Share of the overdue amount that had come in by each number of days after the due date.
 
-    Each point uses the claims whose horizon ended in the `window` days before `as_of`.
+    All points use the same claims: those whose longest horizon ended in the `window` days before
+    `as_of`. If there are none, the curve is cut to the longest horizon that has some.
 
     Returns
     -------
@@ -207,7 +208,10 @@ def recovery_curve(
     currency = _currency(ledger, currency)
     end = int(to_instant(as_of, ledger.timezone).astype(np.int64))
     book = Book(ledger, currency, end)
-    points = [book.recovered(h, end - window * DAY_US, end) for h in days]
+    longest = max((h for h in days if book.matured(h, window).any()), default=min(days))
+    days = [h for h in days if h <= longest]
+    cohort = book.matured(longest, window)
+    points = [book.recovered(h, cohort) for h in days]
     rows = [(h, share, n, base) for h, (share, _, n, base) in zip(days, points, strict=True)]
     return pd.DataFrame(rows, columns=["days", "share", "claims", "amount"])
 
@@ -263,8 +267,13 @@ class Book:
         """Cents that were still open when the claim became past due."""
         return self.cents - self.settled(self.move_known < self.due[self.move_claim])
 
-    def recovered(self, days: int, start: int, end: int) -> tuple[float, float, int, float]:
-        """Recovery of the claims whose horizon ended in (start, end].
+    def matured(self, days: int, window: int) -> NDArray[np.bool_]:
+        """Claims overdue at all, whose horizon ended in the last `window` days."""
+        over = self.due + days * DAY_US
+        return (over > self.end - window * DAY_US) & (over <= self.end) & (self.at_due > 0)
+
+    def recovered(self, days: int, cohort: NDArray[np.bool_]) -> tuple[float, float, int, float]:
+        """Recovery of some claims within a horizon that is over.
 
         Returns
         -------
@@ -277,7 +286,6 @@ class Book:
             Open at the due date.
         """
         over = self.due + days * DAY_US
-        cohort = (over > start) & (over <= end) & (self.at_due > 0)
         since = self.move_known >= self.due[self.move_claim]
         inside = since & (self.move_known < over[self.move_claim])
         cash = np.clip(self.settled(inside & self.move_cash), 0, self.at_due)[cohort].sum()
@@ -346,8 +354,8 @@ def _receivables(book: Book, start: int, end: int, days: int) -> list[Kpi]:
     ]
 
 
-def _recovery(book: Book, start: int, end: int, horizons: Sequence[int]) -> list[Kpi]:
-    fell_due = (book.due > start) & (book.due <= end)
+def _recovery(book: Book, start: int, days: int, horizons: Sequence[int]) -> list[Kpi]:
+    fell_due = (book.due > start) & (book.due <= book.end)
     invoiced = book.cents[fell_due].sum()
     early = invoiced - book.at_due[fell_due].sum()
     rows = [
@@ -360,7 +368,7 @@ def _recovery(book: Book, start: int, end: int, horizons: Sequence[int]) -> list
         )
     ]
     for h in horizons:
-        share, full, n, _ = book.recovered(h, start, end)
+        share, full, n, _ = book.recovered(h, book.matured(h, days))
         meaning = f"cash within {h} days of the due date / amount overdue; {n:,} matured claims"
         rows.append(Kpi(f"recovery_{h}", share, "share", f"Recovered within {h} days", meaning))
         meaning = f"overdue claims settled in full within {h} days; {n:,} matured claims"

@@ -1,0 +1,199 @@
+"""Fit at past cuts, predict after them, judge by what came: nothing sees the future."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from collectopt.evaluation.metrics import interval_coverage
+from collectopt.evaluation.rates import BaseRate, due_days, known_days
+from collectopt.evaluation.result import BacktestResult
+from collectopt.evaluation.splits import Fold, RollingSplit
+from collectopt.evaluation.survival import broken_off, censoring_weights
+from collectopt.exceptions import InputError
+from collectopt.models import ShrunkenRate, labels
+from collectopt.schema.forecast import Forecast
+from collectopt.schema.horizons import Horizon
+from collectopt.schema.ledger import Ledger
+from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.times import AsOf
+
+
+class Forecaster(Protocol):
+    """What can be backtested: fitted on a ledger as of a time, asked about snapshots."""
+
+    event: str
+
+    def fit(self, ledger: Ledger, as_of: AsOf) -> Forecaster:
+        """Learn from what was known before `as_of`."""
+        ...
+
+    def predict(self, snapshot: Snapshot, horizons: Sequence[str], level: str) -> Forecast:
+        """Give probabilities in the order of the snapshot."""
+        ...
+
+
+def backtest(
+    model: Callable[[], Forecaster],
+    ledger: Ledger,
+    split: RollingSplit,
+    horizons: Sequence[str] = ("30D", "60D", "90D"),
+    *,
+    level: str = "account",
+    rivals: Mapping[str, Callable[[], Forecaster]] | None = None,
+) -> BacktestResult:
+    """Test a payment model through time, always beside the base rate and the shrunken rate.
+
+    At every cut the model and its rivals are fitted on what was known before; they predict for
+    all open accounts (or claims) at the dates of the fold; the labels come from the whole ledger.
+    A prediction whose horizon is not over at the end of the split is left out, whatever has
+    happened so far: "not yet" is never read as "not paid". Claims that were withdrawn before
+    their horizon ended are neither paid nor unpaid: the others stand for them by inverse
+    probability of censoring weights.
+
+    Parameters
+    ----------
+    model : callable
+        Makes a new, unfitted model: the class itself or a function without arguments.
+    ledger : Ledger
+    split : RollingSplit
+        From :func:`~collectopt.evaluation.rolling_cuts`.
+    horizons : sequence of str
+        "30D" (days after as_of) or, at level "invoice", "due+30D" (days after the due date).
+    level : str
+        "account" or "invoice".
+    rivals : mapping of str to callable, optional
+        Further forecasters to print beside the two that always run.
+
+    Returns
+    -------
+    BacktestResult
+
+    Raises
+    ------
+    InputError
+        A malformed horizon, or no prediction that can be judged.
+    """
+    parsed = [Horizon.parse(horizon) for horizon in horizons]
+    first = model()
+    name = type(first).__name__
+    event = labels.Event(first.event).value
+    makers: dict[str, Callable[[], Forecaster]] = {
+        name: model,
+        "ShrunkenRate": lambda: ShrunkenRate(event=event),
+        "BaseRate": lambda: BaseRate(event=event),
+        **(rivals or {}),
+    }
+    judge = _Judge(ledger, split, tuple(map(str, parsed)), labels.Level(level).value, event)
+    judge.check_names(makers)
+    tables = [judge.fold(fold, makers) for fold in split.folds]
+    rows, excluded, intervals = (pa.concat_tables(parts) for parts in zip(*tables, strict=True))
+    if not len(rows):
+        raise InputError.of(
+            "backtest",
+            "horizons",
+            expected="at least one prediction whose horizon is over",
+            found=f"none before {split.end}",
+            hint="Shorten the horizons or move the cuts back.",
+        )
+    return BacktestResult(
+        model=name,
+        rivals=tuple(makers)[1:],
+        event=event,
+        level=judge.level,
+        horizons=judge.horizons,
+        split=split,
+        rows=rows,
+        excluded=excluded,
+        intervals=intervals,
+    )
+
+
+class _Judge:
+    """Predicts and labels one fold."""
+
+    def __init__(
+        self, ledger: Ledger, split: RollingSplit, horizons: tuple[str, ...], level: str, event: str
+    ) -> None:
+        self.ledger, self.split, self.event = ledger, split, event
+        self.horizons, self.level = horizons, level
+
+    @staticmethod
+    def check_names(makers: Mapping[str, Callable[[], Forecaster]]) -> None:
+        taken = {"cut", "as_of", "account_id", "invoice_id", "horizon", "paid", "weight"}
+        clash = sorted(taken & set(makers))
+        if clash or len(makers) < 3:
+            raise InputError.of(
+                "backtest",
+                "rivals",
+                expected="names of their own",
+                found=", ".join(clash) or "a model named like a rival",
+            )
+
+    def fold(
+        self, fold: Fold, makers: Mapping[str, Callable[[], Forecaster]]
+    ) -> tuple[pa.Table, pa.Table, pa.Table]:
+        fitted = {name: make().fit(self.ledger, as_of=fold.cut) for name, make in makers.items()}
+        snapshot = self._snapshot(fold)
+        forecasts = {
+            name: one.predict(snapshot, self.horizons, self.level) for name, one in fitted.items()
+        }
+        found = labels.durations(snapshot, self.event, self.level, self.split.end)
+        known = known_days(snapshot, self.split.end)
+        parts, left_out = [], []
+        for k, horizon in enumerate(self.horizons):
+            target = due_days(snapshot, Horizon.parse(horizon))
+            ahead = target > 0
+            over = ahead & (target <= known)
+            weight = np.zeros(len(snapshot))
+            weight[over] = censoring_weights(
+                found.days[over], found.event[over], known[over], target[over]
+            )
+            keep = weight > 0
+            paid = found.event & (found.days < target)
+            answers = {name: one.p_paid[:, k] for name, one in forecasts.items()}
+            table = self._rows(fold, snapshot, {"paid": paid, "weight": weight, **answers})
+            horizon_column = pa.array([horizon] * len(snapshot), pa.string())
+            parts.append(table.add_column(4, "horizon", horizon_column).filter(pa.array(keep)))
+            left_out.append(int((ahead & ~keep).sum()))
+        cut = np.array([fold.cut] * len(left_out), dtype="M8[us]")
+        excluded = pa.table({"cut": cut, "horizon": list(self.horizons), "rows": left_out})
+        own = next(iter(forecasts.values()))
+        return pa.concat_tables(parts), excluded, self._intervals(fold, own, found, known)
+
+    def _snapshot(self, fold: Fold) -> Snapshot:
+        """Open accounts or claims at all dates of the fold."""
+        parts = []
+        for date in fold.dates:
+            one = Snapshot(self.ledger, date)
+            parts.append(one.to_invoice_level() if self.level == "invoice" else one)
+        names = ["account_id", "as_of", "invoice_id"]
+        table = pa.concat_tables([part.rows.select(names) for part in parts])
+        return Snapshot.from_rows(self.ledger, table)
+
+    @staticmethod
+    def _rows(fold: Fold, snapshot: Snapshot, columns: Mapping[str, np.ndarray]) -> pa.Table:
+        rows = snapshot.rows.select(["as_of", "account_id", "invoice_id"])
+        cut = pa.array(np.full(len(rows), fold.cut), pa.timestamp("us"))
+        named = {name: rows[name] for name in rows.column_names}
+        return pa.table({"cut": cut, **named, **columns})
+
+    def _intervals(
+        self, fold: Fold, forecast: Forecast, found: labels.Durations, known: np.ndarray
+    ) -> pa.Table:
+        """Coverage of the 80 % intervals among rows whose interval is over."""
+        levels = list(forecast.quantiles)
+        if 0.1 not in levels or 0.9 not in levels:
+            empty = {"cut": pa.array([], pa.timestamp("us")), "n": pa.array([], pa.int64())}
+            return pa.table({**empty, "coverage": pa.array([], pa.float64())})
+        low, high = (forecast.days[:, levels.index(q)] for q in (0.1, 0.9))
+        inside = (high <= known) & ~broken_off(found.days, found.event, known)
+        share = interval_coverage(
+            found.days[inside], found.event[inside], low[inside], high[inside]
+        )
+        cut = pd.DatetimeIndex([fold.cut]).as_unit("us").to_numpy()
+        return pa.table({"cut": cut, "n": [int(inside.sum())], "coverage": [share]})
