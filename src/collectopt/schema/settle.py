@@ -92,7 +92,7 @@ def settle(items: Items, money: Money) -> Settlements:
     easy = _name_their_claim(items, money, simple)
     hard = _Book(items, money, simple).run()
     parts = [np.concatenate([a, b]) for a, b in zip(easy, hard, strict=True)]
-    order = np.lexsort((parts[2], parts[1], parts[3], parts[0]))
+    order = np.lexsort((parts[3], parts[0]))  # stable: money keeps its order within an instant
     account, invoice, cents, known_at, paid_at, cash = (p[order] for p in parts)
     return Settlements(account, invoice, cents, known_at, paid_at, cash.astype(np.bool_))
 

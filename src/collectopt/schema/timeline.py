@@ -242,4 +242,6 @@ def _holds(table: pa.Table, zone: pa.Array, responses: pa.Table) -> pa.Table:
             "to_at": start_of_local_day(_flat(table["to_on"]), zone),
         }
     )
+    if len(holds) == 0:
+        return holds.append_column("ended_at", pa.nulls(0, INSTANT))
     return query(_ENDS, {"holds": holds, "responses": responses})

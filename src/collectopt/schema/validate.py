@@ -240,23 +240,27 @@ def _check_relations(read: Mapping[str, pa.Table], timezone: str) -> Iterable[Fa
         name: table.append_column("row", pa.array(range(len(table)), pa.int64()))
         for name, table in read.items()
     }
-    for check in _RELATIONS:
-        if len(read[check.needs[0][0]]) == 0 or blocked & set(check.needs):
-            continue
-        rows = query(check.sql.format(timezone=timezone), tables)
+    checks = [
+        check
+        for check in _RELATIONS
+        if len(read[check.needs[0][0]]) and not blocked & set(check.needs)
+    ]
+    if not checks:
+        return
+    parts = [
+        f"select {i} as number, row, cast(found as varchar) as found from ({check.sql})"
+        for i, check in enumerate(checks)
+    ]
+    sql = " union all ".join(parts).format(timezone=timezone)
+    found = query(f"{sql} order by number, row", tables)
+    for i, check in enumerate(checks):
+        rows = found.filter(pc.equal(found["number"], i))
         if len(rows):
             table, column = check.needs[0]
-            numbers = sorted(rows["row"].to_pylist())
-            first = rows.filter(pc.equal(rows["row"], numbers[0]))["found"][0].as_py()
-            yield Fault(
-                table,
-                column,
-                check.expected,
-                str(first),
-                tuple(numbers[:5]),
-                len(numbers),
-                check.hint,
-            )
+            numbers = rows["row"].to_pylist()
+            example_ = rows["found"][0].as_py()
+            first = tuple(numbers[:5])
+            yield Fault(table, column, check.expected, example_, first, len(numbers), check.hint)
 
 
 @dataclass(frozen=True)
