@@ -1,0 +1,54 @@
+# Everything sets itself up: `make demo` and `make test` need python3 (>= 3.11) and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One thread: results do not depend on the machine, and parallel tests do not fight for cores.
+export OMP_NUM_THREADS := 1
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check lint types real bench notebook clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+# Installed once; again when pyproject.toml changes.
+$(VENV)/.user: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.user
+	@$(BIN)/python -m pip install --quiet --editable ".[mlflow,calendar]" --group dev
+	@touch $@
+
+demo: $(VENV)/.user ## Simulated book -> train -> decide -> demo/report.html
+	$(BIN)/collectopt demo
+
+test: $(VENV)/.dev ## Run the tests
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
+
+test-slow: $(VENV)/.dev ## Run the long tests too
+	$(BIN)/python -m pytest -q -n $(JOBS)
+
+check: lint types test ## What CI runs: ruff, mypy, tests
+
+lint: $(VENV)/.dev ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+real: $(VENV)/.user ## Yearly walk-forward on the road traffic fines (needs COLLECTOPT_DATA)
+	$(BIN)/python benchmarks/real.py
+
+bench: $(VENV)/.user ## Speed beside the natural way
+	$(BIN)/python benchmarks/features.py
+
+notebook: $(VENV)/.dev ## Turn notebooks/*.py into .ipynb
+	$(BIN)/jupytext --to ipynb notebooks/*.py
+
+clean: ## Remove the environment and outputs
+	rm -rf $(VENV) demo real .pytest_cache .mypy_cache .ruff_cache
