@@ -11,7 +11,7 @@ import pyarrow as pa
 from collectopt.exceptions import Fault, InputError
 
 
-def to_arrow(frame: Any, name: str = "table") -> pa.Table:
+def to_arrow(frame: Any, name: str = "table", faults: list[Fault] | None = None) -> pa.Table:
     """Read a frame into Arrow with plain types (no views, dictionaries or large strings).
 
     Parameters
@@ -20,6 +20,8 @@ def to_arrow(frame: Any, name: str = "table") -> pa.Table:
         Or anything else with ``__arrow_c_stream__``, or a mapping of column -> values.
     name : str
         Name of the table for error messages.
+    faults : list of Fault or None
+        Takes the faults of columns that cannot be read, which come out all null; None: raise.
 
     Raises
     ------
@@ -37,7 +39,9 @@ def to_arrow(frame: Any, name: str = "table") -> pa.Table:
     elif isinstance(frame, pa.RecordBatch):
         table = pa.Table.from_batches([frame])
     elif library == "pandas":
-        table = _from_columns({str(c): frame[c] for c in _unique(frame.columns, name)}, name)
+        table = _from_columns(
+            {str(c): frame[c] for c in _unique(frame.columns, name)}, name, faults
+        )
     elif library == "polars" and hasattr(frame, "collect"):
         table = pa.table(frame.collect())
     elif hasattr(frame, "__arrow_c_stream__"):
@@ -45,10 +49,10 @@ def to_arrow(frame: Any, name: str = "table") -> pa.Table:
     elif hasattr(frame, "to_pyarrow"):
         table = frame.to_pyarrow()
     elif isinstance(frame, Mapping):
-        table = _from_columns(frame, name)
+        table = _from_columns(frame, name, faults)
     elif isinstance(frame, Sequence) and all(isinstance(row, Mapping) for row in frame):
         keys = dict.fromkeys(str(key) for row in frame for key in row)
-        table = _from_columns({key: [row.get(key) for row in frame] for key in keys}, name)
+        table = _from_columns({key: [row.get(key) for row in frame] for key in keys}, name, faults)
     else:
         raise InputError.of(
             name,
@@ -90,21 +94,30 @@ def plain(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
         column = pa.chunked_array([column])
     kind = column.type
     if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
+        if kind.value_type == pa.string_view():  # no cast kernel takes a dictionary of views
+            column = pa.chunked_array(
+                [
+                    pa.DictionaryArray.from_arrays(c.indices, c.dictionary.cast(pa.string()))
+                    for c in column.chunks
+                ],
+                pa.dictionary(kind.index_type, pa.string()),
+            )
+        column = column.cast(column.type.value_type)
         kind = column.type
     if pa.types.is_large_string(kind) or kind == pa.string_view():
         return column.cast(pa.string())
     return column
 
 
-def _from_columns(columns: Mapping[Any, Any], name: str) -> pa.Table:
-    arrays, faults = {}, []
+def _from_columns(columns: Mapping[Any, Any], name: str, faults: list[Fault] | None) -> pa.Table:
+    arrays, found = {}, []
     for column, values in columns.items():
         try:
             arrays[str(column)] = pa.array(values, from_pandas=True)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            arrays[str(column)] = pa.nulls(len(values))
             kinds = sorted({type(v).__name__ for v in values if v is not None})
-            faults.append(
+            found.append(
                 Fault(
                     name,
                     str(column),
@@ -113,8 +126,10 @@ def _from_columns(columns: Mapping[Any, Any], name: str) -> pa.Table:
                     hint="Convert the column to one type before loading.",
                 )
             )
-    if faults:
-        raise InputError(faults)
+    if faults is not None:
+        faults += found
+    elif found:
+        raise InputError(found)
     lengths = {len(a) for a in arrays.values()}
     if len(lengths) > 1:
         raise InputError.of(name, None, expected="columns of one length", found=str(lengths))

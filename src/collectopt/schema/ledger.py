@@ -118,16 +118,16 @@ class Ledger:
         faults: list[Fault] = []
         for name, frame in given.items():
             try:
-                frames[name] = None if frame is None else to_arrow(frame, name)
+                frames[name] = None if frame is None else to_arrow(frame, name, faults)
             except InputError as error:
                 faults += error.faults
                 frames[name] = None
-        unreadable = {fault.table for fault in faults}
+        unread = {(f.table, f.column) for f in faults}
         names = (
             Names() if catalogue is None else Names(catalogue.channel_names, catalogue.tone_names)
         )
         tables, found = read_tables(frames, tuple(features), timezone, names)
-        faults += [f for f in found if not (f.table in unreadable and f.column is None)]
+        faults += [f for f in found if (f.table, f.column) not in unread]
         if faults:
             raise InputError(faults)
         ordered = {spec.name: _sort(spec, tables[spec.name]) for spec in t.TABLES}

@@ -2,7 +2,7 @@
 
 Instants are UTC with microseconds. A row that has only a date is known from the next local
 midnight on: its ``known_at`` is the last microsecond of that local day, so that one rule,
-``known_at < as_of``, holds for every table.
+``known_at < as_of``, holds for every table. Arrow knows clock changes up to the end of 2037.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def to_instant(as_of: AsOf, timezone: str = "UTC") -> np.datetime64:
 
 
 def _to_datetime(as_of: AsOf, timezone: str) -> datetime:
-    if isinstance(as_of, np.datetime64):
+    if isinstance(as_of, np.datetime64) and not np.isnat(as_of):
         return as_of.astype("datetime64[us]").item().replace(tzinfo=ZoneInfo("UTC"))
     if isinstance(as_of, str):
         text = as_of.strip()
@@ -97,7 +97,10 @@ def _to_datetime(as_of: AsOf, timezone: str) -> datetime:
     if isinstance(as_of, date):
         return datetime.combine(as_of, time(), ZoneInfo(timezone))
     raise InputError.of(
-        "as_of", None, expected="a str, date or aware datetime", found=type(as_of).__name__
+        "as_of",
+        None,
+        expected="a str, date or aware datetime",
+        found=f"{as_of} ({type(as_of).__name__})",
     )
 
 

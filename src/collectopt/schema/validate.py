@@ -70,8 +70,9 @@ def read_tables(
 def _read_table(
     spec: t.Table, frame: pa.Table | None, features: tuple[str, ...]
 ) -> tuple[pa.Table, list[Fault]]:
-    if frame is None:
-        return spec.schema.empty_table(), []
+    if frame is None or frame.shape == (0, 0):
+        empty = [] if frame is None or not spec.required else [_no_rows(spec)]
+        return spec.schema.empty_table(), empty
     faults: list[Fault] = []
     columns: dict[str, pa.Array] = {}
     for column in spec.columns:
@@ -84,9 +85,13 @@ def _read_table(
         columns[column.name], found = coerce(spec.name, column, frame[column.name])
         faults += found
     if spec.required and len(frame) == 0:
-        faults.append(Fault(spec.name, None, "at least one row", "an empty table"))
+        faults.append(_no_rows(spec))
     more, found = _more_columns(spec, frame, features)
     return pa.table({**columns, **more}), faults + found
+
+
+def _no_rows(spec: t.Table) -> Fault:
+    return Fault(spec.name, None, "at least one row", "an empty table")
 
 
 def _more_columns(
