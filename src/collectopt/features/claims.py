@@ -172,7 +172,9 @@ FEATURES = (
         Unit.RATIO,
         "Amount of the claim in question over the mean of the account's other claims, at most "
         "100; 1 without others.",
-        "CASE WHEN count(*) > 1 THEN least(max(cents) FILTER (WHERE in_question)"
+        "CASE WHEN count(*) FILTER (WHERE in_question) > 0"
+        " AND count(*) FILTER (WHERE NOT in_question) > 0"
+        " THEN least(max(cents) FILTER (WHERE in_question)"
         " / avg(cents) FILTER (WHERE NOT in_question), 100) END",
         ("invoices.amount",),
         default=1.0,

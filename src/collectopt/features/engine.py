@@ -9,7 +9,6 @@ from itertools import groupby
 import duckdb
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from collectopt.exceptions import Fault, InputError
@@ -211,10 +210,10 @@ def _query(
 ) -> Iterable[tuple[Feature, Floats]]:
     """Columns of the features of one kind of facts, defaults where nothing is known."""
     sql = statement(features[0].facts, [feature.sql for feature in features])
-    result: pa.Table = connection.sql(sql).to_arrow_table()
-    rows = result["rid"].to_numpy()
+    result = connection.execute(sql).fetchnumpy()
+    rows = result["rid"]
     for position, feature in enumerate(features):
-        known = result[f"f{position}"].to_numpy()
+        known = result[f"f{position}"]
         column = np.full(n, feature.default, dtype=np.float32)
         column[rows] = np.where(np.isnan(known), np.float32(feature.default), known)
         yield feature, column

@@ -191,8 +191,7 @@ def _billionths(values: npt.NDArray[np.float64]) -> pa.Array:
 
 def _contacts(contacts: pa.Table, codes: Mapping[str, pa.Array]) -> pa.Table:
     """Contacts in the order of their ids; `seq` ranks them by time, then by id: no ties."""
-    # A row is usable once it is both known and sent.
-    known = pc.max_element_wise(_micros(contacts["sent_at"]), _micros(contacts["known_at"]))
+    known = _micros(contacts["sent_at"])  # a contact counts once it was sent, not once decided
     order = np.argsort(known.to_numpy(), kind="stable")
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
