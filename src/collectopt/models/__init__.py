@@ -1,5 +1,15 @@
-"""To be filled: models."""
+"""Time and chance of payment, and what a contact changes."""
 
 from collectopt._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "HazardModel": "collectopt.models.hazard",
+        "PaymentModel": "collectopt.models.payment",
+        "ShrunkenRate": "collectopt.models.rates",
+        "BaseRate": "collectopt.models.rates",
+        "ResponseModel": "collectopt.models.response",
+        "labels": "collectopt.models.labels",
+    },
+)

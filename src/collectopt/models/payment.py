@@ -1,0 +1,410 @@
+"""When will a claim, or an account, pay: one hazard for every horizon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from collectopt.exceptions import ArtifactError, InputError, NotFittedError
+from collectopt.features.engine import compute
+from collectopt.features.matrix import FeatureMatrix
+from collectopt.models.hazard import HazardModel
+from collectopt.models.labels import (
+    Event,
+    Level,
+    due_offsets,
+    durations,
+    landmarks,
+    shares,
+)
+from collectopt.models.periods import blocks
+from collectopt.schema.forecast import Forecast
+from collectopt.schema.horizons import Horizon
+from collectopt.schema.ledger import Ledger
+from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.times import AsOf
+
+Float = npt.NDArray[np.float64]
+E = TypeVar("E", bound=Enum)
+
+QUANTILES = (0.1, 0.5, 0.9)
+_SHARE_DAYS = (30.0, 90.0, 180.0, 365.0)
+_BLOCK = 100_000
+
+
+@dataclass(frozen=True)
+class HazardOptions:
+    """Hyper-parameters of the hazard inside a :class:`PaymentModel`.
+
+    Attributes
+    ----------
+    rounds, leaves, min_leaf : int or None
+        Trees, leaves of a tree, person-periods of a leaf; None = by the number of events.
+    rate : float
+        Learning rate.
+    half_life_days : float or None
+        Age at which what was seen counts half; None = all counts alike.
+    monotone : mapping of str to int
+        Sign by feature, where the field knows it.
+    """
+
+    rounds: int | None = None
+    rate: float = 0.06
+    leaves: int | None = None
+    min_leaf: int | None = None
+    half_life_days: float | None = None
+    monotone: dict[str, int] = field(default_factory=dict)
+
+    def hazard(self, events: int, names: Sequence[str], seed: int) -> HazardModel:
+        """Make the model for data with so many events."""
+        large = events >= 5000
+        signs = {name: sign for name, sign in self.monotone.items() if name in names}
+        return HazardModel(
+            n_estimators=self.rounds or 150,
+            learning_rate=self.rate,
+            num_leaves=self.leaves or (15 if large else 7),
+            min_child_samples=self.min_leaf or (200 if large else 50),
+            half_life_days=self.half_life_days,
+            monotone=signs or None,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What was learnt at one level.
+
+    Attributes
+    ----------
+    hazard : HazardModel
+    names : tuple of str
+        Features, in the order of the hazard's columns.
+    categories : mapping of str to tuple of str
+        Codes of the categorical ones.
+    paid, partial : (4,) float64
+        Mean share of the open amount settled within each of 30, 90, 180 and 365 days: by rows
+        with the event in time, and by the others.
+    """
+
+    hazard: HazardModel
+    names: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
+    paid: Float
+    partial: Float
+
+
+class PaymentModel:
+    """Chance of payment by any horizon, for claims and for accounts.
+
+    Learns from moments before the cut (:func:`collectopt.models.labels.landmarks`): the features
+    known then, and the days until the event, censored at the cut. Open items are never "not paid".
+
+    Parameters
+    ----------
+    event : {"full", "any"}
+        What is waited for. "full": the claim is settled (accounts: everything past due is, or
+        everything open where nothing is past due). "any": the next payment.
+    levels : sequence of {"account", "invoice"}
+        Levels that ``predict`` will be asked for; each costs a fit.
+    features : sequence of str, optional
+        Features to learn from. Default: all but the rates of the whole book and its segments,
+        which say what the calendar was rather than who pays.
+    years : float
+        How far back the learning reaches.
+    max_rows : int
+        Most moments to learn from at a level; above it they are drawn at random.
+    options : HazardOptions, optional
+        Hyper-parameters; the default suits most books.
+    seed : int
+        Seed of all draws. The same ledger, cut and seed give the same model.
+
+    Examples
+    --------
+    >>> from collectopt.models import PaymentModel
+    >>> PaymentModel(event="any", levels=("account",))
+    PaymentModel(event='any', levels=('account',), years=4.0)
+    """
+
+    def __init__(
+        self,
+        event: str = "full",
+        *,
+        levels: Sequence[str] = ("account", "invoice"),
+        features: Sequence[str] | None = None,
+        years: float = 4.0,
+        max_rows: int = 100_000,
+        options: HazardOptions | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.event = _enum(Event, event, "event")
+        self.levels = tuple(_enum(Level, level, "levels") for level in levels)
+        self.features = None if features is None else tuple(features)
+        self.years = years
+        self.max_rows = max_rows
+        self.options = options or HazardOptions()
+        self.seed = seed
+        self._heads: dict[Level, _Head] = {}
+
+    def __repr__(self) -> str:
+        levels = tuple(level.value for level in self.levels)
+        return f"PaymentModel(event={self.event.value!r}, levels={levels}, years={self.years})"
+
+    def fit(self, ledger: Ledger, *, as_of: AsOf) -> Self:
+        """Learn from everything known before ``as_of``.
+
+        Parameters
+        ----------
+        ledger : Ledger
+        as_of : str, date, aware datetime
+            The cut. Nothing known at or after it is looked at.
+
+        Returns
+        -------
+        PaymentModel
+            Itself.
+
+        Raises
+        ------
+        InputError
+            No claim was open at any time before the cut; an unknown feature.
+        """
+        self._heads = {level: self._fit_level(ledger, as_of, level) for level in self.levels}
+        return self
+
+    def predict(
+        self,
+        snapshot: Snapshot,
+        *,
+        horizons: Sequence[str] = ("30D", "90D"),
+        level: str = "account",
+    ) -> Forecast:
+        """Forecast rows of any accounts at any times.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            At level "invoice", rows that name no claim become one row for each open claim.
+        horizons : sequence of str
+            "30D": before as_of + 30 days. "due+30D": by the end of local day due_on + 30 of the
+            row's claim (the one it names, else the open claim that is due first). A horizon
+            before as_of gives 0, for a claim that is still open.
+        level : {"account", "invoice"}
+            What the row is about.
+
+        Returns
+        -------
+        Forecast
+            In the order of the rows. Where nothing is open any more, "full" has come (1) and
+            "any" does not come (0).
+
+        Raises
+        ------
+        InputError
+            Unknown horizons, or a level that was not fitted.
+        """
+        wanted = [Horizon.parse(text) for text in horizons]
+        head = self._head(level)
+        if _enum(Level, level, "level") is Level.INVOICE and snapshot.rows["invoice"].null_count:
+            snapshot = snapshot.to_invoice_level()
+        n = len(snapshot)
+        p, days = np.zeros((n, len(wanted))), np.full((n, len(QUANTILES)), np.inf)
+        ahead = np.zeros((n, len(wanted)))
+        for part in blocks(n, _BLOCK):
+            piece = snapshot.take(np.arange(part.start, part.stop))
+            p[part], days[part], ahead[part] = self._block(head, piece, wanted, Level(level))
+        return Forecast(
+            rows=snapshot.rows.select(["account_id", "as_of", "invoice_id"]),
+            horizons=tuple(str(h) for h in wanted),
+            p_paid=p,
+            share=self._share(head, p, ahead),
+            days=days,
+            quantiles=QUANTILES,
+        )
+
+    def save(self, directory: str | Path) -> None:
+        """Write the model into a directory: JSON, and LightGBM's text for each level."""
+        if not self._heads:
+            raise NotFittedError.of(self, "save")
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        content = {
+            "format": 1,
+            "event": self.event.value,
+            "years": self.years,
+            "max_rows": self.max_rows,
+            "seed": self.seed,
+            "features": self.features,
+            "options": vars(self.options),
+            "heads": {
+                level.value: {
+                    "names": head.names,
+                    "categories": head.categories,
+                    "paid": head.paid.tolist(),
+                    "partial": head.partial.tolist(),
+                }
+                for level, head in self._heads.items()
+            },
+        }
+        (path / "payment.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        for level, head in self._heads.items():
+            head.hazard.save(path / level.value)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> PaymentModel:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ArtifactError
+            A file is missing or not readable.
+        """
+        path = Path(directory)
+        try:
+            content = json.loads((path / "payment.json").read_text(encoding="utf-8"))
+            model = cls(
+                content["event"],
+                levels=tuple(content["heads"]),
+                features=content["features"],
+                years=content["years"],
+                max_rows=content["max_rows"],
+                options=HazardOptions(**content["options"]),
+                seed=content["seed"],
+            )
+            for name, head in content["heads"].items():
+                categories = {k: tuple(v) for k, v in head["categories"].items()}
+                shares_ = (np.array(head[k], dtype=np.float64) for k in ("paid", "partial"))
+                hazard = HazardModel.load(path / name)
+                model._heads[Level(name)] = _Head(
+                    hazard, tuple(head["names"]), categories, *shares_
+                )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"no readable PaymentModel in {path}: {error}") from error
+        return model
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _head(self, level: str) -> _Head:
+        if not self._heads:
+            raise NotFittedError.of(self, "predict")
+        found = self._heads.get(_enum(Level, level, "level"))
+        if found is None:
+            raise InputError.of(
+                "predict",
+                "level",
+                expected=f"one of the fitted levels {[key.value for key in self._heads]}",
+                found=repr(level),
+                hint=f"Make it with PaymentModel(levels=[..., {level!r}]).",
+            )
+        return found
+
+    def _fit_level(self, ledger: Ledger, as_of: AsOf, level: Level) -> _Head:
+        rows = landmarks(
+            ledger, as_of, level, years=self.years, limit=self.max_rows, seed=self.seed
+        )
+        if not len(rows):
+            raise InputError.of(
+                "invoices",
+                None,
+                expected=f"claims that were open before {as_of}",
+                found="none",
+                hint="Choose a later as_of, or check issued_on.",
+            )
+        outcome = durations(rows, self.event, level, as_of)
+        matrix = self._columns(compute(rows, self.features))
+        hazard = self.options.hazard(int(outcome.event.sum()), matrix.names, self.seed)
+        hazard.fit(
+            matrix.values,
+            outcome.days,
+            outcome.event,
+            offset=due_offsets(rows),
+            start=_local_days(rows),
+            names=matrix.names,
+            categorical=list(matrix.categories),
+        )
+        paid, partial = _mean_shares(
+            shares(rows, level, as_of, _SHARE_DAYS), outcome.days, outcome.event
+        )
+        categories = {name: tuple(values) for name, values in matrix.categories.items()}
+        return _Head(hazard, matrix.names, categories, paid, partial)
+
+    def _columns(self, matrix: FeatureMatrix) -> FeatureMatrix:
+        """Leave out what is constant here, and what the default leaves out."""
+        kept = []
+        for i, name in enumerate(matrix.names):
+            column = matrix.values[:, i]
+            known = column[~np.isnan(column)]
+            varies = len(known) and (known.min() < known.max() or len(known) < len(column))
+            if varies and (self.features is not None or name not in LEFT_OUT):
+                kept.append(name)
+        return matrix.select(kept or matrix.names[:1])
+
+    def _block(
+        self, head: _Head, rows: Snapshot, wanted: Sequence[Horizon], level: Level
+    ) -> tuple[Float, Float, Float]:
+        """P(event), quantiles in days, and how far ahead each horizon lies."""
+        matrix = compute(rows, head.names, head.categories)
+        due = due_offsets(rows)
+        ahead = np.empty((len(rows), len(wanted)))
+        for k, horizon in enumerate(wanted):
+            ahead[:, k] = due + horizon.days if horizon.from_due else horizon.days
+        ahead = np.where(np.isnan(ahead), 0.0, ahead)
+        start = _local_days(rows)
+        p = head.hazard.predict_cumulative(matrix.values, ahead, offset=due, start=start)
+        days = head.hazard.predict_quantiles(matrix.values, QUANTILES, offset=due, start=start)
+        over = np.flatnonzero(~_is_open(rows, level))
+        p[over] = 1.0 if self.event is Event.FULL else 0.0
+        days[over] = 0.0 if self.event is Event.FULL else np.inf
+        return p, days, ahead
+
+    def _share(self, head: _Head, p: Float, ahead: Float) -> Float:
+        grid = np.array(_SHARE_DAYS)
+        paid = np.interp(ahead, grid, head.paid)
+        partial = np.interp(ahead, np.r_[0.0, grid], np.r_[0.0, head.partial])
+        return np.asarray(p * paid + (1.0 - p) * partial, dtype=np.float64)
+
+
+#: Features that follow the calendar of the whole book.
+LEFT_OUT = frozenset({"book_on_time_rate", "segment_on_time_rate"})
+
+
+def _enum(kind: type[E], value: str | E, name: str) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = [member.value for member in kind]
+        raise InputError.of(
+            "PaymentModel", name, expected=f"one of {allowed}", found=repr(value)
+        ) from None
+
+
+def _local_days(rows: Snapshot) -> npt.NDArray[np.datetime64]:
+    return np.asarray(rows.rows["day"].to_numpy().astype("datetime64[D]"))
+
+
+def _is_open(rows: Snapshot, level: Level) -> npt.NDArray[np.bool_]:
+    """Whether there is anything left to wait for."""
+    claims = rows.claims
+    row = claims["row"].to_numpy()
+    if level is Level.INVOICE:
+        row = row[claims["subject"].to_numpy()]
+    return np.isin(np.arange(len(rows)), row)
+
+
+def _mean_shares(share: Float, days: Float, event: npt.NDArray[np.bool_]) -> tuple[Float, Float]:
+    """Mean share settled within each horizon, with and without the event in time."""
+    paid, partial = np.ones(len(_SHARE_DAYS)), np.zeros(len(_SHARE_DAYS))
+    for k, horizon in enumerate(_SHARE_DAYS):
+        known = ~np.isnan(share[:, k])
+        came = known & event & (days < horizon)
+        missed = known & ~(event & (days < horizon))
+        # A few pseudo-rows (all paid, nothing paid) keep small books off the edge.
+        paid[k] = (share[came, k].sum() + 1.0) / (came.sum() + 1.0)
+        partial[k] = share[missed, k].sum() / (missed.sum() + 1.0)
+    return paid, partial

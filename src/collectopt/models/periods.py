@@ -1,0 +1,185 @@
+"""Person-periods: the time axis of a discrete-time hazard, cut into bins row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+_EPS = 1e-9
+
+#: Names of the columns that :meth:`Periods.features` adds to those of the rows.
+CLOCK = ("bin_age", "bin_to_due")
+CALENDAR = ("bin_business_share", "bin_weekday", "bin_day", "bin_month")
+
+
+def default_edges() -> Float:
+    """Bin edges in days: daily at first, then weekly, monthly and quarterly up to three years."""
+    days = [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 14, 17, 21, 28, 35, 45, 60, 75, 90, 120, 150, 180]
+    return np.array([*days, 240, 300, 365, 455, 545, 635, 730, 910, 1095], dtype=np.float64)
+
+
+def default_due_edges() -> Float:
+    """Edges in days from the end of the due day: one day near it, wider away from it."""
+    days = [-30, -14, -7, -4, -2, -1, 0, 1, 2, 3, 4, 5, 7, 10, 14, 21, 30, 45, 60, 90]
+    return np.array(days, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Periods:
+    """Bins of many rows, one line a bin, sorted by row and time.
+
+    Attributes
+    ----------
+    row : (m,) int64
+        Which row of the data a bin belongs to.
+    lo, hi : (m,) float64
+        The bin is [lo, hi), in days from the row's start.
+    """
+
+    row: Int
+    lo: Float
+    hi: Float
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, keep: npt.NDArray[np.bool_] | Int) -> Periods:
+        """Keep some of the bins."""
+        return Periods(self.row[keep], self.lo[keep], self.hi[keep])
+
+    def features(
+        self, offset: Float | None, start: npt.NDArray[np.datetime64] | None
+    ) -> npt.NDArray[np.float32]:
+        """Describe each bin: age, days to the due date, business days and calendar.
+
+        Parameters
+        ----------
+        offset : (n,) float64, optional
+            Days from each row's start until its due date has passed.
+        start : (n,) datetime64[D], optional
+            The local day on which each row starts.
+
+        Returns
+        -------
+        (m, 1), (m, 2), (m, 5) or (m, 6) float32
+            ``bin_age``, then ``bin_to_due`` if ``offset`` is given, then the four calendar
+            columns if ``start`` is given. Weekday and day of month are missing where a bin is
+            too long for them to mean anything.
+        """
+        columns = [self.lo]
+        if offset is not None:
+            columns.append(self.lo - offset[self.row])
+        if start is not None:
+            columns += self._calendar(start)
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def _calendar(self, start: npt.NDArray[np.datetime64]) -> list[Float]:
+        first = start.astype("datetime64[D]")[self.row] + np.floor(self.lo).astype("timedelta64[D]")
+        length = np.maximum(np.ceil(self.hi - _EPS) - np.floor(self.lo), 1.0)
+        last = first + length.astype("timedelta64[D]")
+        business = _business_days(last) - _business_days(first)
+        middle = first + (length // 2).astype("timedelta64[D]")
+        day = (middle - middle.astype("datetime64[M]")).astype(np.float64) + 1.0
+        weekday = (first.astype(np.int64) + 3) % 7
+        month = middle.astype("datetime64[M]").astype(np.int64) % 12 + 1
+        return [
+            business / length,
+            np.where(length <= 1.0, weekday, np.nan),
+            np.where(length <= 8.0, day, np.nan),
+            month.astype(np.float64),
+        ]
+
+
+def _business_days(day: npt.NDArray[np.datetime64]) -> Float:
+    """Count weekdays from a fixed Monday up to ``day``, exclusive."""
+    since = day.astype(np.int64) + 3  # 1970-01-01 was a Thursday
+    weeks, rest = np.divmod(since, 7)
+    return (weeks * 5 + np.minimum(rest, 5)).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Lays bins along each row's time axis.
+
+    Attributes
+    ----------
+    edges : (e,) float64
+        Edges in days from the start, increasing, the first one 0.
+    due_edges : (d,) float64
+        Edges in days from the end of the due day, used for rows that have one.
+    """
+
+    edges: Float
+    due_edges: Float
+
+    @property
+    def reach(self) -> float:
+        """Days after which nothing is known."""
+        return float(self.edges[-1])
+
+    def lay(self, upto: Float, offset: Float | None = None) -> Periods:
+        """Lay the bins of each row from 0 until the bin that holds ``upto``.
+
+        Parameters
+        ----------
+        upto : (n,) float64
+            Bins that start at or after this day are left out.
+        offset : (n,) float64, optional
+            Days from the start until the due date has passed; nan where there is none.
+        """
+        n = len(upto)
+        if offset is None or not len(self.due_edges):
+            matrix = np.broadcast_to(self.edges, (n, len(self.edges)))
+        else:
+            matrix = self._merge(offset)
+        lo, hi = matrix[:, :-1], matrix[:, 1:]
+        used = (hi - lo > _EPS) & (lo < upto[:, None])
+        row, _ = np.nonzero(used)
+        return Periods(row, lo[used], hi[used])
+
+    def place(self, periods: Periods) -> Int:
+        """Find the start edge that each bin begins at or after, (m,)."""
+        return np.searchsorted(self.edges[1:-1], periods.lo, side="right")
+
+    def rates(
+        self, periods: Periods, hit: npt.NDArray[np.bool_], watched: Float, weight: Float
+    ) -> Float:
+        """Mean rate a day by age, (e - 1,): the life table that the trees start from.
+
+        Each age borrows half an event at the rate of all ages, so that none is 0.
+        """
+        place, size = self.place(periods), len(self.edges) - 1
+        days = np.bincount(place, weight * watched, size)
+        bins = np.bincount(place, weight * watched / (periods.hi - periods.lo), size)
+        events = np.bincount(place, weight * hit, size)
+        overall = (events.sum() + 0.5) / (days.sum() + 0.5 * self.reach)
+        length = np.where(bins > 0.0, days / np.maximum(bins, _EPS), np.diff(self.edges))
+        rate = (events + 0.5) / (days + 0.5 / overall)
+        return np.asarray(-np.log1p(-np.minimum(rate * length, 0.99)) / length, dtype=np.float64)
+
+    def _merge(self, offset: Float) -> Float:
+        """Join both kinds of edges; an edge from the start yields to one from the due date."""
+        width = np.diff(self.edges)
+        inner, reach = self.edges[1:-1], self.edges[-1]
+        due = self.due_edges[None, :] + offset[:, None]
+        due = np.where((due > 0.0) & (due < reach), due, 0.0)
+        due[np.isnan(due)] = 0.0
+        start = np.broadcast_to(inner, (len(offset), len(inner))).copy()
+        room = 0.5 * np.minimum(width[:-1], width[1:])
+        for k in range(due.shape[1]):
+            at = due[:, k : k + 1]
+            start[(np.abs(inner - at) < room) & (at > 0.0)] = 0.0
+        ends = np.tile(self.edges[[0, -1]], (len(offset), 1))
+        return np.sort(np.concatenate([ends, start, due], axis=1), axis=1)
+
+
+def blocks(n: int, size: int) -> Iterator[slice]:
+    """Cut ``range(n)`` into slices of at most ``size``."""
+    for first in range(0, n, size):
+        yield slice(first, min(first + size, n))
