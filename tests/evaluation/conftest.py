@@ -100,6 +100,9 @@ def made_result(n: int = 4000, seed: int = 0) -> BacktestResult:
                     "PaymentModel": truth,
                     "ShrunkenRate": noisy,
                     "BaseRate": np.full(n, truth.mean()),
+                    "open": np.full(n, 100.0),
+                    "share": (rng.random(n) < truth) * 1.0,
+                    "share_expected": truth,
                 }
             )
         )

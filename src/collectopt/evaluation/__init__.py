@@ -4,7 +4,6 @@
 :mod:`.metrics`       AUC, Brier, log-loss, calibration on plain arrays
 :mod:`.splits`        cuts in time whose horizons are over
 :mod:`.backtesting`   fit, predict, judge by what came, beside honest rivals
-:mod:`.rates`         the base rate, one of these rivals
 :mod:`.survival`      Kaplan-Meier curves and censoring weights
 :mod:`.formulas`      DSO, ADD, CEI on plain numbers
 :mod:`.keyfigures`    KPIs of a book as of a time
@@ -34,7 +33,6 @@ __getattr__, __dir__, __all__ = attach(
         "Fold": ".splits",
         "RollingSplit": ".splits",
         "rolling_cuts": ".splits",
-        "BaseRate": ".rates",
         "BacktestResult": ".result",
         "backtest": ".backtesting",
         "plots": ".plots",

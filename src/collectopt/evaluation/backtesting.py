@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from collectopt.evaluation.metrics import interval_coverage
-from collectopt.evaluation.rates import BaseRate, due_days, known_days
 from collectopt.evaluation.result import BacktestResult
 from collectopt.evaluation.splits import Fold, RollingSplit
 from collectopt.evaluation.survival import broken_off, censoring_weights
 from collectopt.exceptions import InputError
-from collectopt.models import ShrunkenRate, labels
+from collectopt.models import BaseRate, ShrunkenRate, labels
 from collectopt.schema.forecast import Forecast
 from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger
@@ -26,13 +25,13 @@ from collectopt.schema.times import AsOf
 class Forecaster(Protocol):
     """What can be backtested: fitted on a ledger as of a time, asked about snapshots."""
 
-    event: str
+    event: Any
 
-    def fit(self, ledger: Ledger, as_of: AsOf) -> Forecaster:
-        """Learn from what was known before `as_of`."""
+    def fit(self, ledger: Ledger, *, as_of: AsOf) -> Any:
+        """Learn from what was known before `as_of`; gives itself."""
         ...
 
-    def predict(self, snapshot: Snapshot, horizons: Sequence[str], level: str) -> Forecast:
+    def predict(self, snapshot: Snapshot, *, horizons: Sequence[str], level: str) -> Forecast:
         """Give probabilities in the order of the snapshot."""
         ...
 
@@ -125,6 +124,7 @@ class _Judge:
     @staticmethod
     def check_names(makers: Mapping[str, Callable[[], Forecaster]]) -> None:
         taken = {"cut", "as_of", "account_id", "invoice_id", "horizon", "paid", "weight"}
+        taken |= {"open", "share", "share_expected"}
         clash = sorted(taken & set(makers))
         if clash or len(makers) < 3:
             raise InputError.of(
@@ -140,13 +140,16 @@ class _Judge:
         fitted = {name: make().fit(self.ledger, as_of=fold.cut) for name, make in makers.items()}
         snapshot = self._snapshot(fold)
         forecasts = {
-            name: one.predict(snapshot, self.horizons, self.level) for name, one in fitted.items()
+            name: one.predict(snapshot, horizons=self.horizons, level=self.level)
+            for name, one in fitted.items()
         }
         found = labels.durations(snapshot, self.event, self.level, self.split.end)
-        known = known_days(snapshot, self.split.end)
+        known = labels.watched(snapshot, self.split.end)
+        own = next(iter(forecasts.values()))
+        amount, share = self._amounts(snapshot)
         parts, left_out = [], []
         for k, horizon in enumerate(self.horizons):
-            target = due_days(snapshot, Horizon.parse(horizon))
+            target = _days_ahead(snapshot, Horizon.parse(horizon))
             ahead = target > 0
             over = ahead & (target <= known)
             weight = np.zeros(len(snapshot))
@@ -155,14 +158,15 @@ class _Judge:
             )
             keep = weight > 0
             paid = found.event & (found.days < target)
-            answers = {name: one.p_paid[:, k] for name, one in forecasts.items()}
-            table = self._rows(fold, snapshot, {"paid": paid, "weight": weight, **answers})
+            columns = {"paid": paid, "weight": weight}
+            columns |= {name: one.p_paid[:, k] for name, one in forecasts.items()}
+            columns |= {"open": amount, "share": share[:, k], "share_expected": own.share[:, k]}
+            table = self._rows(fold, snapshot, columns)
             horizon_column = pa.array([horizon] * len(snapshot), pa.string())
             parts.append(table.add_column(4, "horizon", horizon_column).filter(pa.array(keep)))
             left_out.append(int((ahead & ~keep).sum()))
         cut = np.array([fold.cut] * len(left_out), dtype="M8[us]")
         excluded = pa.table({"cut": cut, "horizon": list(self.horizons), "rows": left_out})
-        own = next(iter(forecasts.values()))
         return pa.concat_tables(parts), excluded, self._intervals(fold, own, found, known)
 
     def _snapshot(self, fold: Fold) -> Snapshot:
@@ -182,6 +186,24 @@ class _Judge:
         named = {name: rows[name] for name in rows.column_names}
         return pa.table({"cut": cut, **named, **columns})
 
+    def _amounts(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
+        """Open amount that each row is about, and the share settled by each horizon."""
+        claims = snapshot.claims.select(["row", "open_cents", "past_due", "subject"]).to_pandas()
+        if self.level == "invoice":
+            mine = claims["subject"]
+        else:
+            late = claims.groupby("row")["past_due"].transform("any")
+            mine = claims["past_due"] | ~late
+        cents = np.bincount(
+            claims["row"][mine], weights=claims["open_cents"][mine], minlength=len(snapshot)
+        )
+        share = np.full((len(snapshot), len(self.horizons)), np.nan)
+        for k, horizon in enumerate(map(Horizon.parse, self.horizons)):
+            if not horizon.from_due:
+                days = [float(horizon.days)]
+                share[:, [k]] = labels.shares(snapshot, self.level, self.split.end, days)
+        return cents / 100, share
+
     def _intervals(
         self, fold: Fold, forecast: Forecast, found: labels.Durations, known: np.ndarray
     ) -> pa.Table:
@@ -197,3 +219,10 @@ class _Judge:
         )
         cut = pd.DatetimeIndex([fold.cut]).as_unit("us").to_numpy()
         return pa.table({"cut": cut, "n": [int(inside.sum())], "coverage": [share]})
+
+
+def _days_ahead(snapshot: Snapshot, horizon: Horizon) -> np.ndarray:
+    """Days from as_of to the end of a horizon, shape (n,); nan without a claim."""
+    if horizon.from_due:
+        return np.asarray(labels.due_offsets(snapshot) + horizon.days)
+    return np.full(len(snapshot), float(horizon.days))

@@ -82,6 +82,7 @@ def backtest_chapter(result: BacktestResult) -> Section:
     blocks = [
         Block("Scores on unseen data", table=_score_table(result)),
         Block("Log-loss saved against the rivals", figure=_gain_picture(result)),
+        *([Block("How much comes in", table=_amount_table(result))] if len(result.amounts) else []),
         Block("Calibration", figure=_reliability_picture(result)),
         Block("Level over time", figure=_cut_picture(result)),
         Block(
@@ -158,6 +159,24 @@ def _score_table(result: BacktestResult) -> Table:
             mine = row["forecaster"] == result.model
             css.append(" ".join(["first"] * (i == 0) + ["model"] * mine))
     return Table.of(columns, rows, css)
+
+
+def _amount_table(result: BacktestResult) -> Table:
+    columns = [
+        Column("Horizon"),
+        Column("Predictions", number=True),
+        Column("Open amount", number=True),
+        Column("Came in", number=True),
+        Column("Expected", number=True),
+        Column("Mean error of a share", number=True),
+        Column("Same, for the mean share", number=True),
+    ]
+    rows = []
+    for _, row in result.amounts.iterrows():
+        shares = [percent(row[name]) for name in ("settled", "expected", "mae", "mae_mean")]
+        name = horizon_title(str(row["horizon"]))
+        rows.append([name, f"{row['n']:,.0f}", f"{row['open']:,.0f}", *shares])
+    return Table.of(columns, rows)
 
 
 def _gain_picture(result: BacktestResult) -> Picture:

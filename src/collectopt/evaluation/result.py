@@ -31,7 +31,9 @@ class BacktestResult:
     split : RollingSplit
     rows : pyarrow.Table
         One row a prediction whose horizon is over: cut, as_of, account_id, invoice_id, horizon,
-        paid, weight (1 unless claims were withdrawn), and the probability of every forecaster.
+        paid, weight (1 unless claims were withdrawn), the probability of every forecaster, open
+        (amount), share (of it that was settled) and share_expected by the model; the shares are
+        NaN for horizons that count from the due date.
     excluded : pyarrow.Table
         Columns cut, horizon, rows: predictions left out because their horizon was not over when
         the ledger ended.
@@ -73,6 +75,11 @@ class BacktestResult:
     def reliability(self) -> pd.DataFrame:
         """Calibration tables by horizon and forecaster."""
         return scoring.reliability_table(self._frame, self.forecasters)
+
+    @cached_property
+    def amounts(self) -> pd.DataFrame:
+        """How much comes in: expected and seen, by horizon; see scoring.amount_table."""
+        return scoring.amount_table(self._frame)
 
     def to_pandas(self) -> pd.DataFrame:
         """Give the scores over all cuts: one row a horizon and forecaster."""

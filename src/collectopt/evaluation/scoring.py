@@ -131,5 +131,35 @@ def reliability_table(
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
+def amount_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Compare the expected with the settled share of the open amount.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns horizon, weight, open, share, share_expected; rows without a share do not count.
+
+    Returns
+    -------
+    DataFrame
+        Columns horizon, n, open (sum of amounts), settled and expected (shares of that sum),
+        mae (mean absolute error of a row's share) and mae_mean (that of the mean share).
+    """
+    records = []
+    for horizon, part in rows.groupby("horizon", sort=False):
+        known = part[part["share"].notna() & part["share_expected"].notna() & (part["open"] > 0)]
+        if not len(known):
+            continue
+        w, amount = _floats(known, "weight"), _floats(known, "open")
+        seen, said = _floats(known, "share"), _floats(known, "share_expected")
+        money = w * amount
+        mean = np.average(seen, weights=w)
+        sums = (np.average(seen, weights=money), np.average(said, weights=money))
+        errors = (np.average(abs(seen - said), weights=w), np.average(abs(seen - mean), weights=w))
+        records.append((horizon, len(known), float(amount.sum()), *sums, *errors))
+    names = ["horizon", "n", "open", "settled", "expected", "mae", "mae_mean"]
+    return pd.DataFrame(records, columns=names)
+
+
 def _floats(frame: pd.DataFrame, name: str) -> metrics.Floats:
     return np.asarray(frame[name].to_numpy(dtype=np.float64))
