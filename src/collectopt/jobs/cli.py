@@ -1,0 +1,269 @@
+"""The command line: thin commands over the tasks.
+
+Exit codes: 0 done; 1 bad input, nothing written; 3 done, but some accounts fell back to waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from collectopt import __version__
+from collectopt.exceptions import CollectoptError, InputError
+
+if TYPE_CHECKING:
+    from collectopt.jobs.tasks import Summary
+    from collectopt.schema.catalogue import Catalogue
+
+OK, BAD_INPUT, FELL_BACK = 0, 1, 3
+
+app = typer.Typer(
+    name="collectopt",
+    help="Calibrated payment predictions and the next-best action for every account.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Book = Annotated[Path, typer.Argument(help="Folder with accounts.parquet, invoices.parquet, ...")]
+Model = Annotated[Path, typer.Option("--model", help="Folder of a saved policy.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON and nothing else.")]
+AsOf = Annotated[str, typer.Option("--as-of", help="Date, or time with offset: 2026-11-21T06:00Z.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="Catalogue of actions (TOML); without it, the library's own."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random choices.")]
+
+
+class Screen:
+    """Shows steps on stderr, so that stdout carries results alone."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """Show a spinner with `text` while the block runs."""
+        with self._console.status(f"{text} ..."):
+            yield
+        self._console.print(f"[green]done[/green] {text}", highlight=False)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"collectopt {__version__}")
+        raise typer.Exit(OK)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for book, policy, report.")] = Path(
+        "demo"
+    ),
+    accounts: Annotated[int, typer.Option(min=50, max=100_000, help="Accounts.")] = 2_000,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Simulate a book, train, decide, and write demo/report.html."""
+    from collectopt.jobs.demo import run
+
+    result = run(out, accounts=accounts, seed=seed, progress=Screen(quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps(result.facts))
+        return
+    console = Console()
+    for table in result.tables:
+        console.print(_table(table.title, table.columns, table.rows))
+    console.print(f"\nOpen [bold]{result.facts['report']}[/bold] in a browser.", highlight=False)
+
+
+@app.command()
+def validate(book: Book, config: Config = None, as_json: Json = False) -> None:
+    """Check a book and list every fault."""
+    from collectopt.jobs.tasks import read_book
+
+    ledger = read_book(book, _catalogue(config) if config else None)
+    facts = {"command": "validate", "valid": True, "fingerprint": ledger.fingerprint}
+    sizes = {name: len(ledger.table(name)) for name in _TABLES}
+    if as_json:
+        remarks = [str(remark) for remark in ledger.remarks]
+        typer.echo(json.dumps({**facts, "rows": sizes, "remarks": remarks}))
+        return
+    rows = [[name, f"{size:,}"] for name, size in sizes.items()]
+    Console().print(_table("The book is sound", ["table", "rows"], rows))
+    for remark in ledger.remarks:
+        typer.echo(f"remark: {remark}")
+
+
+@app.command()
+def train(
+    book: Book,
+    as_of: AsOf,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the policy.")],
+    config: Config = None,
+    track: Annotated[
+        str | None, typer.Option("--track", help="MLflow URI, such as sqlite:///mlflow.db.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit the payment model and the next-best-action policy, and save them."""
+    from collectopt.jobs import tasks
+
+    summary = tasks.train(
+        book,
+        out,
+        catalogue=_catalogue(config),
+        as_of=as_of,
+        track=track,
+        progress=Screen(quiet=as_json),
+    )
+    _finish(summary, as_json=as_json)
+
+
+@app.command()
+def decide(
+    book: Book,
+    model: Model,
+    as_of: AsOf,
+    out: Annotated[Path, typer.Option("--out", help="Parquet file for the decisions.")],
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Keep OUT if it holds exactly this run: book, policy, time, seed."
+        ),
+    ] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Decide for every account with an open claim."""
+    from collectopt.jobs import tasks
+
+    summary = tasks.decide(
+        book,
+        model,
+        out,
+        as_of=as_of,
+        seed=seed,
+        resume=resume,
+        progress=Screen(quiet=as_json),
+    )
+    _finish(summary, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    book: Book,
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", help="HTML file for the report.")],
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="End of what is known; default: the last fact.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Test the payment model on earlier cuts and write one HTML report."""
+    from collectopt.jobs import tasks
+
+    summary = tasks.evaluate(book, model, out, as_of=as_of, progress=Screen(quiet=as_json))
+    _finish(summary, as_json=as_json)
+
+
+@app.command()
+def simulate(
+    kind: Annotated[str, typer.Option(help="Kind of book, such as shop or placebo.")] = "shop",
+    weeks: Annotated[int, typer.Option(min=1, max=520, help="Weeks to live on.")] = 26,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="Folder of a saved policy.")
+    ] = None,
+    accounts: Annotated[int, typer.Option(min=1, max=999_999, help="Accounts.")] = 1_000,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Let a saved policy and the fixed ladder live in the same simulated world."""
+    from collectopt.policy import FixedLadder, load
+    from collectopt.simulation import Book as SimulatedBook
+
+    screen = Screen(quiet=as_json)
+    with screen.step("simulating the past"):
+        book = SimulatedBook(kind, accounts=accounts, seed=seed)
+        ledger = book.ledger()
+    ladder = FixedLadder(book.catalogue).fit(ledger, as_of=book.as_of)
+    policies = [ladder, *([load(policy)] if policy else [])]
+    with screen.step(f"{weeks} weeks under {len(policies)} policies"):
+        result = book.run(policies, weeks=weeks)
+    frame = result.to_pandas()
+    if as_json:
+        rows = json.loads(frame.to_json(orient="records"))
+        typer.echo(json.dumps({"command": "simulate", "kind": kind, "weeks": weeks, "rows": rows}))
+        return
+    columns = [str(column) for column in frame.columns]
+    rows = [[_text(value) for value in row] for row in frame.itertuples(index=False)]
+    Console().print(_table(f"{weeks} simulated weeks, {kind}", columns, rows))
+
+
+_TABLES = ("accounts", "invoices", "payments", "contacts", "responses", "holds")
+
+
+def _catalogue(path: Path | None) -> Catalogue:
+    from collectopt.schema.catalogue import Catalogue
+
+    return Catalogue.default() if path is None else Catalogue.from_toml(path)
+
+
+def _finish(summary: Summary, *, as_json: bool) -> None:
+    """Print the summary; say on stderr how many accounts fell back, and why."""
+    if as_json:
+        typer.echo(json.dumps({**summary.facts, "fallbacks": summary.fallbacks}))
+    else:
+        rows = [[key, _text(value)] for key, value in summary.facts.items()]
+        Console().print(_table(None, ["", ""], rows))
+    if summary.fallbacks:
+        for reason, count in summary.fallbacks.items():
+            typer.echo(f"{count} accounts wait: {reason}", err=True)
+        raise typer.Exit(FELL_BACK)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(entry)}" for key, entry in value.items())
+    return f"{value:,.3f}" if isinstance(value, float) else str(value)
+
+
+def _table(title: str | None, columns: list[str], rows: list[list[str]]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=any(columns))
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 or not any(columns) else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def main() -> None:
+    """Run the command line; errors of the library end it with one message and exit code 1."""
+    try:
+        app()
+    except CollectoptError as error:
+        if "--json" in sys.argv:
+            faults = [vars(f) for f in error.faults] if isinstance(error, InputError) else []
+            typer.echo(json.dumps({"error": str(error), "faults": faults}))
+        typer.echo(f"collectopt: {error}", err=True)
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        typer.echo(f"collectopt: {error.strerror or error}: {error.filename or ''}", err=True)
+        sys.exit(BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()

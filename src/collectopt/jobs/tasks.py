@@ -1,0 +1,308 @@
+"""What the commands do, as functions: each takes paths, writes atomically, returns a summary."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from collectopt import __version__
+from collectopt.evaluation import BacktestResult, backtest, kpis, report, rolling_cuts
+from collectopt.exceptions import InputError
+from collectopt.models import PaymentModel
+from collectopt.policy import NextBestAction, load
+from collectopt.policy.base import Policy
+from collectopt.schema.atomic import atomic_file
+from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.decisions import SCHEMA, Decisions
+from collectopt.schema.ledger import Ledger
+from collectopt.schema.times import to_instant
+
+_RUN = b"collectopt.run"
+
+
+class Progress(Protocol):
+    """Shows the steps of a long task."""
+
+    def step(self, text: str) -> AbstractContextManager[None]:
+        """Show `text` while the block runs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a command did.
+
+    Attributes
+    ----------
+    facts : dict
+        Plain values for the one-line summary.
+    fallbacks : dict of str to int
+        Accounts that could not be decided: reason -> how many.
+    """
+
+    facts: dict[str, Any]
+    fallbacks: dict[str, int] = field(default_factory=dict)
+
+
+def read_book(path: Path, catalogue: Catalogue | None = None) -> Ledger:
+    """Read a folder of parquet files; raises InputError with every fault."""
+    return Ledger.from_parquet(path, catalogue=catalogue)
+
+
+def train(
+    book: Path,
+    out: Path,
+    *,
+    catalogue: Catalogue,
+    as_of: str,
+    progress: Progress,
+    track: str | None = None,
+) -> Summary:
+    """Fit the next-best-action policy and save it.
+
+    Parameters
+    ----------
+    book : Path
+        Folder of parquet files.
+    out : Path
+        Folder for the policy; it appears whole or not at all.
+    catalogue : Catalogue
+    as_of : str
+        Nothing from then on is used.
+    progress : Progress
+    track : str or None
+        URI of an MLflow tracking server or store; None: not tracked.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    InputError
+    """
+    with progress.step("reading the book"):
+        ledger = read_book(book, catalogue)
+        cut = to_instant(as_of, catalogue.timezone)
+    with progress.step("fitting"):
+        policy = NextBestAction(catalogue).fit(ledger, as_of=cut)
+    facts: dict[str, Any] = {
+        "command": "train",
+        "accounts": len(ledger.accounts),
+        "as_of": f"{cut}Z",
+        "policy_version": policy.version,
+        "fingerprint": ledger.fingerprint,
+        "out": str(out),
+    }
+    if track is not None:
+        with progress.step("testing on earlier cuts, for the record"):
+            facts |= _track(policy, ledger, cut, catalogue, track)
+    with progress.step("saving"):
+        policy.save(out)
+    return Summary(facts)
+
+
+def _track(
+    policy: NextBestAction, ledger: Ledger, cut: np.datetime64, catalogue: Catalogue, uri: str
+) -> dict[str, Any]:
+    from collectopt import tracking
+
+    result = try_backtest(ledger, catalogue.horizon_days, end=cut)
+    run = tracking.log_training(
+        policy,
+        ledger,
+        as_of=cut,
+        uri=uri,
+        name="collectopt-policy",
+        backtest=result,
+        kpis=kpis(ledger, cut),
+    )
+    return {"run_id": run.run_id, "model_uri": run.model_uri}
+
+
+def try_backtest(
+    ledger: Ledger, days: int, *, end: np.datetime64 | None = None
+) -> BacktestResult | None:
+    """Backtest at half, once and twice `days` on as many cuts as the history carries.
+
+    Returns
+    -------
+    BacktestResult or None
+        None where the history is too short for a single cut.
+    """
+    horizons = [f"{max(days // 2, 1)}D", f"{days}D", f"{2 * days}D"]
+    for n in (3, 2, 1):
+        try:
+            split = rolling_cuts(ledger, n=n, every="60D", horizon=horizons[-1], end=end)
+        except InputError:
+            continue
+        return backtest(PaymentModel, ledger, split, horizons)
+    return None
+
+
+def decide(
+    book: Path,
+    model: Path,
+    out: Path,
+    *,
+    as_of: str,
+    progress: Progress,
+    seed: int = 0,
+    resume: bool = False,
+) -> Summary:
+    """Decide for every account with an open claim and write the decisions.
+
+    Parameters
+    ----------
+    book, model : Path
+        Folder of parquet files; folder of a saved policy.
+    out : Path
+        Parquet file; it appears whole or not at all.
+    as_of : str
+    progress : Progress
+    seed : int
+        Seed of the exploration.
+    resume : bool
+        Keep `out` if it already holds exactly this run: same book, policy, time and seed.
+
+    Returns
+    -------
+    Summary
+        With fallbacks where accounts could not be decided.
+
+    Raises
+    ------
+    InputError, ArtifactError
+    """
+    with progress.step("reading the policy"):
+        policy = load(model)
+    with progress.step("reading the book"):
+        ledger = read_book(book, policy.catalogue)
+        moment = to_instant(as_of, policy.catalogue.timezone)
+    run = {
+        "fingerprint": ledger.fingerprint,
+        "policy_version": policy.version,
+        "as_of": f"{moment}Z",
+        "seed": seed,
+        "collectopt": __version__,
+    }
+    found = _finished(out, run) if resume else None
+    if found is None:
+        with progress.step("deciding"):
+            decisions = policy.decide(ledger, as_of=moment, rng=seed)
+        with progress.step("writing"):
+            _write(decisions, out, run)
+        found = _Found(decisions.counts(), dict(decisions.fallbacks), float(value(decisions)))
+    facts = {
+        "command": "decide",
+        "accounts": sum(found.counts.values()),
+        "channels": found.counts,
+        "value": round(found.value, 2),
+        **run,
+        "out": str(out),
+    }
+    return Summary(facts, found.fallbacks)
+
+
+def value(decisions: Decisions) -> float:
+    """Sum the value of all decisions, EUR relative to waiting."""
+    return float(np.nansum(decisions.table["value"].to_numpy()))
+
+
+@dataclass(frozen=True)
+class _Found:
+    counts: dict[str, int]
+    fallbacks: dict[str, int]
+    value: float
+
+
+def _write(decisions: Decisions, out: Path, run: dict[str, Any]) -> None:
+    """Write decisions with what they were made of, so that a finished run is recognised."""
+    note = json.dumps({"run": run, "fallbacks": dict(decisions.fallbacks)})
+    table = decisions.table.replace_schema_metadata({_RUN: note.encode()})
+    with atomic_file(out) as part:
+        pq.write_table(table, part)
+
+
+def _finished(out: Path, run: dict[str, Any]) -> _Found | None:
+    if not out.is_file():
+        return None
+    try:
+        table = pq.read_table(out)
+    except pa.ArrowException:
+        return None
+    note = json.loads((table.schema.metadata or {}).get(_RUN, b"{}"))
+    if note.get("run") != run:
+        return None
+    decisions = Decisions(table.replace_schema_metadata(None).cast(SCHEMA))
+    return _Found(decisions.counts(), note["fallbacks"], value(decisions))
+
+
+def evaluate(
+    book: Path,
+    model: Path,
+    out: Path,
+    *,
+    progress: Progress,
+    as_of: str | None = None,
+) -> Summary:
+    """Backtest the payment model, compute KPIs, decide as of the end, write one HTML report.
+
+    Parameters
+    ----------
+    book, model : Path
+    out : Path
+        HTML file; it appears whole or not at all.
+    progress : Progress
+    as_of : str or None
+        End of what is known; None: just after the last fact in the book.
+
+    Returns
+    -------
+    Summary
+    """
+    with progress.step("reading"):
+        policy = load(model)
+        ledger = read_book(book, policy.catalogue)
+    facts = write_report(out, ledger, policy, as_of=as_of, progress=progress)
+    return Summary({"command": "evaluate", **facts, "out": str(out)})
+
+
+def write_report(
+    out: Path,
+    ledger: Ledger,
+    policy: Policy,
+    *,
+    progress: Progress,
+    as_of: str | None = None,
+    decisions: Decisions | None = None,
+    title: str = "Collections report",
+) -> dict[str, Any]:
+    """Write the report of a book and a policy; give the headline numbers."""
+    from collectopt.evaluation.splits import last_fact
+
+    end = last_fact(ledger) if as_of is None else to_instant(as_of, policy.catalogue.timezone)
+    with progress.step("testing on earlier cuts"):
+        result = try_backtest(ledger, policy.catalogue.horizon_days, end=end)
+    if decisions is None:
+        with progress.step("deciding"):
+            decisions = policy.decide(ledger, as_of=end)
+    with progress.step("writing the report"):
+        figures = kpis(ledger, end)
+        report(
+            out,
+            title=title,
+            backtest=result,
+            kpis=figures,
+            decisions=decisions,
+            ledger=ledger,
+        )
+    metrics = {} if result is None else {k: round(v, 4) for k, v in result.metrics().items()}
+    return {"as_of": f"{end}Z", "accounts": len(ledger.accounts), "metrics": metrics}
