@@ -1,0 +1,146 @@
+"""The catalogue and its actions."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from collectopt.exceptions import CatalogueError, InputError
+from collectopt.schema.actions import Action, ActionKind, ActionSet
+from collectopt.schema.catalogue import Catalogue
+
+DESIGN = """
+horizon_days = 28
+cadence_days = 7
+discount_rate = 0.08
+jurisdiction = "de"
+explore = 0.05
+[[channels]]
+name = "email"
+cost = 0.05
+hours = [8, 21]
+[[channels]]
+name = "phone"
+cost = 4.5
+minutes = 6
+capacity = 240
+[tones]
+order = ["friendly", "neutral", "firm"]
+[offers]
+names = ["none", "instalments"]
+[slots]
+hours = [8, 10, 12, 15, 18, 19.5]
+[limits]
+budget = 5000.0
+contacts_per_7_days = 2
+pre_due_days = 0
+[house]
+first_contact_gentle = true
+max_tone_step = 1
+[value]
+complaint_cost = 12.0
+"""
+
+
+def test_toml_reads(tmp_path):
+    file = tmp_path / "collections.toml"
+    file.write_text(DESIGN)
+    catalogue = Catalogue.from_toml(file)
+    assert catalogue.channels[1].capacity == 240
+    # wait + 2 channels x 3 tones x 2 offers x 7 days x 6 hours + stop
+    assert len(catalogue.actions) == 1 + 2 * 3 * 2 * 7 * 6 + 1
+    assert Catalogue.from_dict(catalogue.to_dict()) == catalogue
+
+
+def test_only_channels_tones_and_slots_are_needed():
+    least = {
+        "channels": [{"name": "email"}],
+        "tones": {"order": ["friendly"]},
+        "slots": {"hours": [9]},
+    }
+    catalogue = Catalogue.from_dict(least)
+    assert catalogue.limits.budget is None
+    assert len(catalogue.actions) == 1 + 7 + 1
+
+
+def test_all_faults_are_named_with_their_key():
+    wrong = {
+        "channels": [{"name": "email", "cost": -1}, {"name": "none"}, {"name": "email"}],
+        "limits": {"budgt": 3},
+        "slots": {"hours": [25]},
+        "horizon_days": 0,
+    }
+    with pytest.raises(CatalogueError) as error:
+        Catalogue.from_dict(wrong)
+    text = str(error.value)
+    for part in ("channels.0.cost", "channels.1", "limits.budgt", "slots.hours.0", "horizon_days"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channels": [{"name": "a"}, {"name": "a"}]}, "channels: a more than once"),
+        ({"timezone": "Mars"}, "no IANA time zone"),
+        ({"channels": [{"name": "a", "hours": [9, 8]}]}, "hours must rise"),
+        ({"explore": 1.5}, "explore"),
+    ],
+)
+def test_faults_of_the_whole(change, message):
+    with pytest.raises(CatalogueError, match=message):
+        Catalogue.from_dict({"channels": [{"name": "email"}], **change})
+
+
+def test_files_that_are_no_catalogue(tmp_path):
+    with pytest.raises(CatalogueError, match="no such file"):
+        Catalogue.from_toml(tmp_path / "no.toml")
+    (tmp_path / "bad.toml").write_text("channels = [")
+    with pytest.raises(CatalogueError, match="valid TOML"):
+        Catalogue.from_toml(tmp_path / "bad.toml")
+
+
+def test_agency_and_court_exist_only_if_the_catalogue_has_them():
+    base = {"channels": [{"name": "email"}]}
+    assert ActionKind.AGENCY not in Catalogue.from_dict(base).actions.kind
+    both = Catalogue.from_dict({**base, "agency": {"fee": 0.25}, "court": {"cost": 38}}).actions
+    assert [a.kind for a in both][-3:] == [ActionKind.AGENCY, ActionKind.COURT, ActionKind.STOP]
+    assert both.cost[-2] == 38
+
+
+def test_slots_outside_the_hours_of_a_channel_are_no_actions():
+    catalogue = Catalogue.from_dict(
+        {"channels": [{"name": "phone", "hours": [9, 18]}], "slots": {"hours": [8, 9, 18]}}
+    )
+    assert set(catalogue.actions.hour[catalogue.actions.is_contact]) == {9.0}
+
+
+def test_the_first_action_is_to_wait_and_all_are_distinct():
+    actions = Catalogue.default().actions
+    assert actions[0] == Action()
+    assert len(set(actions)) == len(actions)
+    assert [actions.index(a) for a in (actions[0], actions[7], actions[500])] == [0, 7, 500]
+    with pytest.raises(InputError, match="an action of this set"):
+        actions.index(Action(ActionKind.CONTACT, "pigeon"))
+
+
+def test_arrays_are_read_only():
+    actions = Catalogue.default().actions
+    with pytest.raises(ValueError, match="read-only"):
+        actions.cost[0] = 1.0
+
+
+def test_plain_factors_make_a_set():
+    frame = pl.DataFrame(
+        {"channel": ["none", "email", "letter"], "cost": [0.0, 0.1, 1.0], "tone": [None, "a", "b"]}
+    )
+    actions = ActionSet.from_frame(frame)
+    assert actions.channels == ("email", "letter")
+    assert actions.tone.tolist() == [-1, 0, 1]
+    assert np.array_equal(actions.cost, [0.0, 0.1, 1.0])
+    only_tones = ActionSet.from_frame([{"tone": None}, {"tone": "x"}])
+    assert only_tones.is_contact.tolist() == [False, True]
+    with pytest.raises(InputError, match="row 0 = do nothing"):
+        ActionSet.from_frame([{"channel": "email"}])
+    with pytest.raises(InputError, match="no rows"):
+        ActionSet.from_frame([])
