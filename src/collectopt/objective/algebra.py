@@ -43,6 +43,8 @@ class Block:
         A year.
     complaint_cost : float
         EUR a complaint.
+    unknown_value : float
+        EUR that a relation is worth where `lifetime_value` is nan.
     """
 
     p: Floats
@@ -56,6 +58,7 @@ class Block:
     contact: NDArray[np.bool_]
     discount_rate: float = 0.0
     complaint_cost: float = 0.0
+    unknown_value: float = 0.0
 
     def chosen(self, action: NDArray[np.integer[Any]]) -> Block:
         """Keep one action a row: ``action`` (b,) holds its index. Arrays are (b, 1) then."""
@@ -92,7 +95,7 @@ class Objective:
         """EUR by term, weighted: label -> (b, K). Adds up to `values`."""
         shape = np.broadcast_shapes(block.p.shape, block.cost.shape)
         return {
-            _scaled(weight, term): np.broadcast_to(weight * term.euros(block), shape)
+            _scaled(weight, term): np.broadcast_to(weight * term.euros(block) + 0.0, shape)
             for weight, term in self.parts
         }
 

@@ -61,20 +61,24 @@ class RelationshipCost(Term):
         P(leaves) of one contact in the gentlest tone.
     fatigue : float
         Growth with every recent contact.
-    unknown_value : float
-        EUR where the account has no ``lifetime_value``.
+    unknown_value : float or None
+        EUR where the account has no ``lifetime_value``; None takes ``[value] lifetime_value`` of
+        the catalogue.
     """
 
     leave: float = 0.0005
     fatigue: float = 0.5
-    unknown_value: float = 100.0
+    unknown_value: float | None = None
 
     def __post_init__(self) -> None:
-        _check(self, leave=(0.0, 1.0), fatigue=(0.0, math.inf), unknown_value=(0.0, math.inf))
+        _check(self, leave=(0.0, 1.0), fatigue=(0.0, math.inf))
+        if self.unknown_value is not None:
+            _check(self, unknown_value=(0.0, math.inf))
 
     def euros(self, block: Block) -> Floats:
         """P(leaves) x lifetime value."""
-        worth = np.where(np.isnan(block.lifetime_value), self.unknown_value, block.lifetime_value)
+        unknown = block.unknown_value if self.unknown_value is None else self.unknown_value
+        worth = np.where(np.isnan(block.lifetime_value), unknown, block.lifetime_value)
         return _tiring(block, self.leave, self.fatigue) * np.maximum(worth, 0.0)
 
 

@@ -1,5 +1,17 @@
-"""To be filled: policy."""
+"""Policies: which action for which account, under shared limits, with exact propensities."""
 
 from collectopt._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Allocation": ".allocation",
+        "allocate": ".allocation",
+        "Policy": ".base",
+        "FixedLadder": ".ladder",
+        "BestConstant": ".constant",
+        "NextBestAction": ".next_best",
+        "load": ".artifact",
+        "decision_log": ".panel",
+    },
+)

@@ -1,0 +1,163 @@
+"""What every policy can do: fit, decide, be saved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from collectopt import __version__
+from collectopt.exceptions import InputError, NotFittedError
+from collectopt.policy.draws import seed_of
+from collectopt.policy.engine import Bools, Case, Setting
+from collectopt.policy.record import decide
+from collectopt.rules.layout import Layout
+from collectopt.rules.rules import Rules
+from collectopt.rules.state import State
+from collectopt.schema.atomic import atomic_folder
+from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.decisions import Decisions
+from collectopt.schema.ledger import Ledger
+from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.times import AsOf, to_instant
+
+FORMAT = 1
+MARKER = "policy.json"
+
+
+class Policy(ABC):
+    """A policy: from a ledger and a time to one decision an account with an open claim.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    rules : Rules or None
+        None takes those of the catalogue.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, catalogue: Catalogue, rules: Rules | None = None) -> None:
+        if not isinstance(catalogue, Catalogue):
+            raise InputError.of(
+                type(self).__name__,
+                "catalogue",
+                expected="a Catalogue",
+                found=type(catalogue).__name__,
+                hint='Catalogue.from_toml("collections.toml") reads one.',
+            )
+        self.catalogue = catalogue
+        self.rules = Rules.from_catalogue(catalogue) if rules is None else rules
+        self._version: str | None = None
+
+    @abstractmethod
+    def fit(self, ledger: Ledger, as_of: AsOf) -> Self:
+        """Learn from what was known before ``as_of``."""
+
+    @abstractmethod
+    def _case(self, snapshot: Snapshot, state: State) -> tuple[Case, Mapping[str, Bools]]:
+        """Look at a snapshot: the case, and the accounts that cannot be decided by reason."""
+
+    @abstractmethod
+    def _content(self) -> dict[str, Any]:
+        """Parameters and what was learnt, ready for JSON, without models."""
+
+    def _save_models(self, folder: Path) -> None:
+        """Write the fitted models; a policy without models writes nothing."""
+        del folder
+
+    @property
+    def explore(self) -> float:
+        """Probability to explore."""
+        return 0.0
+
+    @property
+    def version(self) -> str:
+        """Hash of all that decides: catalogue, objective, rules and models.
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self._version is None:
+            raise NotFittedError.of(self, "version")
+        return self._version
+
+    def decide(self, ledger: Ledger, as_of: AsOf, rng: int | np.random.Generator = 0) -> Decisions:
+        """Decide for every account with an open claim.
+
+        Parameters
+        ----------
+        ledger : Ledger
+            Only what was known before ``as_of`` is used.
+        as_of : str, date or aware datetime
+            A bare date means local midnight of the catalogue's time zone.
+        rng : int or Generator
+            Seed of the exploration. The same inputs and seed give the same bytes.
+
+        Returns
+        -------
+        Decisions
+            One row an account, sorted by account_id.
+
+        Raises
+        ------
+        NotFittedError, InputError
+        """
+        version, seed = self.version, seed_of(rng)
+        snapshot = Snapshot(ledger, to_instant(as_of, self.catalogue.timezone))
+        layout = Layout.of(self.catalogue.actions)
+        state = State.of(snapshot, self.catalogue, layout)
+        case, undecidable = self._case(snapshot, state)
+        setting = Setting(
+            snapshot,
+            self.catalogue,
+            self.rules,
+            layout,
+            state,
+            self.explore,
+            seed,
+            version,
+            undecidable,
+        )
+        return decide(setting, case)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted policy to a folder; it appears whole or not at all.
+
+        Raises
+        ------
+        NotFittedError
+        InputError
+            The folder holds something else.
+        """
+        version = self.version
+        with atomic_folder(Path(path), marker=MARKER) as folder:
+            self._save_models(folder)
+            head = {
+                "format": FORMAT,
+                "collectopt": __version__,
+                "kind": self.kind,
+                "version": version,
+                "catalogue": self.catalogue.to_dict(),
+                "rules": list(self.rules.codes),
+                "content": self._content(),
+            }
+            text = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False)
+            (folder / MARKER).write_text(text + "\n", encoding="utf-8")
+
+    def _seal(self, folder: Path) -> None:
+        """Compute the version from the content and the files of the models in ``folder``."""
+        digest = hashlib.sha256()
+        parts = [self.kind, self.catalogue.to_dict(), repr(self.rules), self._content()]
+        digest.update(json.dumps(parts, sort_keys=True, default=repr).encode())
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and file.name != MARKER:
+                digest.update(file.relative_to(folder).as_posix().encode())
+                digest.update(file.read_bytes())
+        self._version = digest.hexdigest()[:16]

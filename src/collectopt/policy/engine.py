@@ -1,0 +1,260 @@
+"""From what a policy wants to a joint choice: rules, shared limits, exploration."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collectopt.policy.allocation import Allocation, allocate
+from collectopt.policy.draws import uniforms
+from collectopt.policy.exploration import Exploration, plan
+from collectopt.rules.layout import Layout
+from collectopt.rules.rules import Rules
+from collectopt.rules.state import State
+from collectopt.schema.actions import ActionKind, ActionSet
+from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.snapshot import Snapshot
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+_CELLS = 2_000_000  # of accounts x actions held at once
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a policy says about the action taken, for b accounts; nan = it does not know.
+
+    Attributes
+    ----------
+    p_pay, p_wait : ndarray (b,)
+        P(everything past due is paid within the horizon), with the action and without.
+    recovery : ndarray (b,)
+        EUR expected within the horizon with the action.
+    value : ndarray (b,)
+        EUR relative to waiting.
+    terms : mapping of str to ndarray (b,)
+        The value by term.
+    notes : tuple of b str
+        A further reason, empty = none.
+    """
+
+    p_pay: Floats
+    p_wait: Floats
+    recovery: Floats
+    value: Floats
+    terms: Mapping[str, Floats] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Case(ABC):
+    """One snapshot as a policy sees it."""
+
+    @abstractmethod
+    def values(self, rows: slice) -> Floats:
+        """Worth of every action relative to waiting (b, K); -inf = not wanted."""
+
+    @abstractmethod
+    def details(self, rows: slice, action: Ints) -> Details:
+        """Say what the policy knows about one action an account."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that is the same for all policies in one run."""
+
+    snapshot: Snapshot
+    catalogue: Catalogue
+    rules: Rules
+    layout: Layout
+    state: State
+    epsilon: float
+    seed: int
+    version: str
+    undecidable: Mapping[str, Bools] = field(default_factory=dict)  # by reason; they wait
+
+    @property
+    def actions(self) -> ActionSet:
+        """Actions of the catalogue."""
+        return self.catalogue.actions
+
+    @cached_property
+    def resources(self) -> tuple[tuple[str, ...], Floats, Floats]:
+        """Names of what is limited, units that each action takes (K, R), limits (R,)."""
+        actions, limits = self.actions, self.catalogue.limits
+        columns: list[tuple[str, Floats, float]] = []
+        if limits.budget is not None:
+            columns.append(("budget", actions.cost, limits.budget))
+        if limits.minutes is not None:
+            columns.append(("minutes", actions.minutes, limits.minutes))
+        for c, channel in enumerate(self.catalogue.channels):
+            if channel.capacity is not None:
+                mine = (actions.is_contact & (actions.channel == c)).astype(np.float64)
+                columns.append((channel.name, mine, float(channel.capacity)))
+        usage = np.zeros((len(actions), len(columns)))
+        for r, (_, units, _) in enumerate(columns):
+            usage[:, r] = units
+        return (
+            tuple(name for name, _, _ in columns),
+            usage,
+            np.array([limit for _, _, limit in columns], dtype=np.float64),
+        )
+
+    def blocks(self) -> Iterator[slice]:
+        """Blocks of accounts, small enough to hold all their actions."""
+        size = max(_CELLS // len(self.actions), 1)
+        for start in range(0, len(self.state), size):
+            yield slice(start, min(start + size, len(self.state)))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The best permitted action of each class of equal channel and usage, for n accounts.
+
+    Attributes
+    ----------
+    best : ndarray (n, G)
+        Its worth; -inf = none permitted. Class 0 is to wait; then come the channels.
+    action : int array (n, G)
+    usage : ndarray (G, R)
+    counts : int array (n, C)
+        Permitted actions by channel.
+    waits : bool array (n,)
+        Cannot be decided.
+    yields : int array (n,)
+        Contacts withheld because another account of the same customer goes first.
+    """
+
+    best: Floats
+    action: Ints
+    usage: Floats
+    counts: Ints
+    waits: Bools
+    yields: Ints
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The joint choice: what each account gets without exploration, and who explores.
+
+    Attributes
+    ----------
+    wanted : Wanted
+    exploration : Exploration
+    greedy : int array (n,)
+        Action without exploration.
+    rival : int array (n,)
+        Best action of another class at the prices; -1 = none.
+    rival_value : ndarray (n,)
+        Its worth before prices.
+    prices : mapping of str to float
+        EUR that one more unit of a scarce resource would be worth.
+    u : ndarray (n, 2)
+        Uniform numbers for the exploring draw.
+    """
+
+    wanted: Wanted
+    exploration: Exploration
+    greedy: Ints
+    rival: Ints
+    rival_value: Floats
+    prices: Mapping[str, float]
+    u: Floats
+
+
+def choose(setting: Setting, case: Case) -> Outcome:
+    """Choose for all accounts together; accounts x actions never stands in memory."""
+    names, usage, limits = setting.resources
+    wanted = _first_pass(setting, case, usage)
+    ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)
+    u = uniforms(ids, setting.state.as_of, setting.seed)
+    exploration = plan(
+        wanted.counts,
+        ~(setting.state.vulnerable | wanted.waits | (wanted.yields > 0)),
+        u[:, :2],
+        setting.epsilon,
+        usage=_channel_usage(setting, usage),
+        limits=limits,
+    )
+    allocation = allocate(wanted.best, wanted.usage, limits - exploration.reserve)
+    greedy = wanted.action[np.arange(len(ids)), allocation.choice]
+    rival, rival_value = _rival(wanted, allocation)
+    prices = {n: float(p) for n, p in zip(names, allocation.prices, strict=True) if p > 0}
+    return Outcome(wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:])
+
+
+def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
+    n, actions = len(setting.state), setting.actions
+    # by kind (waiting first), channel and usage
+    keys = np.column_stack([actions.kind, actions.channel, usage])
+    classes, group = np.unique(keys, axis=0, return_inverse=True)
+    members = [np.flatnonzero(group.reshape(-1) == g) for g in range(len(classes))]
+    best = np.full((n, len(classes)), -np.inf)
+    action = np.zeros((n, len(classes)), dtype=np.int64)
+    counts = np.zeros((n, len(actions.channels)), dtype=np.int64)
+    waits = np.any([np.zeros(n, dtype=bool), *setting.undecidable.values()], axis=0)
+    for rows in setting.blocks():
+        allowed = setting.rules.evaluate(setting.state, setting.layout, rows).allowed
+        allowed[waits[rows], 1:] = False
+        values = np.where(allowed, case.values(rows), -np.inf)
+        values[:, 0] = 0.0
+        for g, columns in enumerate(members):
+            at = values[:, columns].argmax(axis=1)
+            best[rows, g] = values[np.arange(len(at)), columns[at]]
+            action[rows, g] = columns[at]
+        counts[rows] = _count(allowed, actions)
+    # to stop is a candidate only where it is worth more than to wait
+    stop = classes[:, 0] == ActionKind.STOP
+    best[:, stop] = np.where(best[:, stop] > 0, best[:, stop], -np.inf)
+    late = _yields(setting.state, best)
+    yields = np.where(late, counts.sum(axis=1), 0)
+    best[late, 1:], counts[late] = -np.inf, 0
+    return Wanted(best, action, classes[:, 2:], counts, waits, yields)
+
+
+def _count(allowed: Bools, actions: ActionSet) -> Ints:
+    channel = np.where(actions.is_contact, actions.channel, -1)
+    counts = [allowed[:, channel == c].sum(axis=1) for c in range(len(actions.channels))]
+    return np.stack(counts, axis=1).astype(np.int64)
+
+
+def _yields(state: State, best: Floats) -> Bools:
+    """Accounts of a customer for whom others of the same customer use up the cap.
+
+    The most valuable go first. As many as the cap leaves in any case may be contacted, or one
+    where the rule finds a slot for it.
+    """
+    yields = np.zeros(len(state), dtype=bool)
+    number = np.unique(state.person, return_inverse=True)[1].reshape(-1)
+    rows = np.flatnonzero(np.bincount(number, minlength=1)[number] > 1)
+    order = rows[np.lexsort((rows, -best[rows].max(axis=1), number[rows]))]
+    owner = number[order]
+    rank = np.arange(len(order)) - np.searchsorted(owner, owner, side="left")
+    yields[order[rank >= np.maximum(state.free[order], 1)]] = True
+    return yields
+
+
+def _channel_usage(setting: Setting, usage: Floats) -> Floats:
+    """Most that one action of each channel takes, (C, R)."""
+    actions = setting.actions
+    rows = [
+        usage[actions.is_contact & (actions.channel == c)].max(axis=0, initial=0.0)
+        for c in range(len(actions.channels))
+    ]
+    return np.stack(rows)
+
+
+def _rival(wanted: Wanted, allocation: Allocation) -> tuple[Ints, Floats]:
+    """Find the best action of another class at the prices, waiting included; -1 = none."""
+    i = np.arange(len(wanted.best))
+    net = wanted.best - wanted.usage @ allocation.prices
+    net[i, allocation.choice] = -np.inf
+    second = net.argmax(axis=1)
+    none = ~np.isfinite(net[i, second])
+    action, value = wanted.action[i, second], wanted.best[i, second]
+    return np.where(none, -1, action), np.where(none, 0.0, value)

@@ -1,0 +1,239 @@
+"""The next-best action: calibrated probabilities, effects, an objective and joint choice."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
+
+from collectopt.exceptions import ArtifactError, InputError, NotFittedError
+from collectopt.objective import Block, Objective, default_objective, from_dict
+from collectopt.policy.base import Policy
+from collectopt.policy.effects import Effects, learn
+from collectopt.policy.engine import Bools, Case, Details, Floats, Ints
+from collectopt.rules.rules import Rules
+from collectopt.rules.state import State
+from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.forecast import Forecast
+from collectopt.schema.ledger import Ledger
+from collectopt.schema.outlook import Outlook
+from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.times import AsOf, to_instant
+
+
+@runtime_checkable
+class Payment(Protocol):
+    """What a payment model must do; `fit(ledger, as_of=...)` is called where it exists."""
+
+    def predict(self, snapshot: Snapshot, horizons: tuple[str, ...], level: str) -> Forecast:
+        """Forecast each row of the snapshot."""
+
+
+class NextBestAction(Policy):
+    """Choose what is worth most in EUR, within the rules, for all accounts together.
+
+    For each account: p_wait = P(everything past due is paid within the horizon), from the payment
+    model; p of an action = p_wait + its effect, cut to [0, 1], from the response model; value by
+    the objective; rules; one choice an account under the shared limits; exploration inside what
+    is permitted with exact propensities. Without a log of contacts with propensities the effects
+    are assumed, and every decision says so.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    payment : Payment or None
+        None takes ``PaymentModel(event="full")``. One with a method ``fit`` is fitted.
+    response : object or None
+        A model of effects; None takes ``ResponseModel()``.
+    objective : Objective or None
+        None takes ``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``.
+    rules : Rules or None
+        None takes those of the catalogue.
+    """
+
+    kind: ClassVar[str] = "next_best_action"
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        payment: Any = None,
+        response: Any = None,
+        objective: Objective | None = None,
+        rules: Rules | None = None,
+    ) -> None:
+        super().__init__(catalogue, rules)
+        if payment is not None and not isinstance(payment, Payment):
+            raise InputError.of(
+                "NextBestAction",
+                "payment",
+                expected="a payment model with predict(snapshot, horizons, level)",
+                found=type(payment).__name__,
+            )
+        self.payment = payment
+        self.response = response
+        self.objective = default_objective() if objective is None else objective
+        if not isinstance(self.objective, Objective):
+            raise InputError.of(
+                "NextBestAction",
+                "objective",
+                expected="a sum of terms such as ExpectedRecovery() - ContactCost()",
+                found=type(objective).__name__,
+            )
+        self.objective.check()
+        self.payment_: Any = None
+        self.effects_: Effects | None = None
+
+    def __repr__(self) -> str:
+        return f"NextBestAction(objective={self.objective!r})"
+
+    @property
+    def explore(self) -> float:
+        """Probability to explore, from the catalogue."""
+        return self.catalogue.explore
+
+    def fit(self, ledger: Ledger, as_of: AsOf) -> Self:
+        """Learn from everything known before ``as_of``.
+
+        Raises
+        ------
+        InputError
+        """
+        moment = to_instant(as_of, self.catalogue.timezone)
+        payment = self.payment
+        if payment is None:
+            from collectopt.models import PaymentModel
+
+            payment = PaymentModel(event="full")
+        if hasattr(payment, "fit"):
+            payment = payment.fit(ledger, as_of=moment) or payment
+        self.payment_ = payment
+        self.effects_ = learn(self.response, ledger, moment, self.catalogue)
+        with tempfile.TemporaryDirectory() as folder:
+            self._write_models(Path(folder))
+            self._seal(Path(folder))
+        return self
+
+    @property
+    def _effects(self) -> Effects:
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "decide")
+        return self.effects_
+
+    def _case(self, snapshot: Snapshot, state: State) -> tuple[Case, Mapping[str, Bools]]:
+        outlook = self._outlook(snapshot, state)
+        missing = ~(np.isfinite(outlook.p_wait) & np.isfinite(outlook.theta).all(axis=1))
+        why = {"the models give no probability for it": missing} if missing.any() else {}
+        note = self._effects.note
+        return _NextBestCase(outlook, state, self.objective, self.catalogue, note), why
+
+    def _outlook(self, snapshot: Snapshot, state: State) -> Outlook:
+        actions, days = self.catalogue.actions, self.catalogue.horizon_days
+        p_wait, mean_days = _payments(self.payment_, snapshot, days)
+        theta, phi = self._effects.factors(snapshot, actions)
+        worth = snapshot.ledger.accounts["lifetime_value"].take(snapshot.rows["account"])
+        return Outlook(
+            snapshot=snapshot,
+            actions=actions,
+            p_wait=p_wait,
+            open_amount=state.open_amount,
+            theta=theta,
+            phi=phi,
+            days=mean_days,
+            horizon_days=days,
+            lifetime_value=worth.to_numpy(zero_copy_only=False).astype(np.float64),
+        )
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "objective": self.objective.to_dict(),
+            "payment": type(self.payment_).__name__,
+            "effects": self._effects.to_dict(),
+        }
+
+    @property
+    def _models(self) -> dict[str, Any]:
+        models = {"payment": self.payment_, "response": self._effects.model}
+        return {name: model for name, model in models.items() if model is not None}
+
+    def _write_models(self, folder: Path) -> None:
+        """Write what can be written; other models enter the version by their repr."""
+        for name, model in self._models.items():
+            if hasattr(model, "save"):
+                model.save(folder / name)
+            else:
+                (folder / name).write_text(repr(type(model)), encoding="utf-8")
+
+    def _save_models(self, folder: Path) -> None:
+        from_dict(self.objective.to_dict())  # says what is wrong with own terms
+        for name, model in self._models.items():
+            if not hasattr(model, "save"):
+                raise ArtifactError(
+                    f"the {name} model {type(model).__name__} has no method save(folder), so the "
+                    "policy cannot be saved."
+                )
+        self._write_models(folder)
+
+
+def _payments(payment: Any, snapshot: Snapshot, days: int) -> tuple[Floats, Floats]:
+    """P(all past due paid within the horizon) and the expected days to it, given that it is."""
+    marks = sorted({max(round(days * part), 1) for part in (0.25, 0.5, 0.75, 1.0)})
+    if len(snapshot) == 0:
+        return np.zeros(0), np.zeros(0)
+    forecast = payment.predict(
+        snapshot, horizons=tuple(f"{mark}D" for mark in marks), level="account"
+    )
+    p = np.asarray(forecast.p_paid, dtype=np.float64)
+    mass = np.maximum(np.diff(p, axis=1, prepend=0.0), 0.0)
+    middle = (np.array([0, *marks[:-1]]) + np.array(marks)) / 2.0
+    total = mass.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(total > 0, mass @ middle / np.where(total > 0, total, 1.0), days / 2.0)
+    return p[:, -1].copy(), mean
+
+
+class _NextBestCase(Case):
+    def __init__(
+        self,
+        outlook: Outlook,
+        state: State,
+        objective: Objective,
+        catalogue: Catalogue,
+        note: str,
+    ) -> None:
+        self.outlook, self.state, self.objective = outlook, state, objective
+        self.catalogue, self.note = catalogue, note
+
+    def block(self, rows: slice) -> Block:
+        """Give what the terms of the objective see of a block of accounts."""
+        outlook, actions = self.outlook, self.outlook.actions
+        p_wait = outlook.p_wait[rows, None]
+        return Block(
+            p=p_wait + outlook.uplift(rows),
+            p_wait=p_wait,
+            open_amount=outlook.open_amount[rows, None],
+            days=outlook.days[rows, None],
+            lifetime_value=outlook.lifetime_value[rows, None],
+            contacts=self.state.recent[rows, None].astype(np.float64),
+            cost=actions.cost[None, :],
+            tone=actions.tone[None, :].astype(np.float64),
+            contact=actions.is_contact[None, :],
+            discount_rate=self.catalogue.discount_rate,
+            complaint_cost=self.catalogue.value.complaint_cost,
+            unknown_value=self.catalogue.value.lifetime_value,
+        )
+
+    def values(self, rows: slice) -> Floats:
+        """EUR of every action relative to waiting."""
+        return self.objective.values(self.block(rows))
+
+    def details(self, rows: slice, action: Ints) -> Details:
+        """Probabilities and EUR by term of the actions taken."""
+        block = self.block(rows).chosen(action)
+        terms = {name: v[:, 0] for name, v in self.objective.breakdown(block).items()}
+        p, p_wait = block.p[:, 0], block.p_wait[:, 0]
+        value = np.sum(list(terms.values()), axis=0) if terms else np.zeros(len(action))
+        notes = tuple(self.note if k else "" for k in action)
+        return Details(p, p_wait, p * block.open_amount[:, 0], value, terms, notes)

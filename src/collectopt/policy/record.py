@@ -1,0 +1,199 @@
+"""Write a joint choice down: the table of decisions with reasons and rule trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from collectopt.policy.draws import decision_ids
+from collectopt.policy.engine import Case, Details, Outcome, Setting, choose
+from collectopt.rules.rules import Verdict
+from collectopt.rules.state import NEVER
+from collectopt.schema.actions import ActionKind
+from collectopt.schema.decisions import SCHEMA, Decisions
+from collectopt.schema.times import INSTANT
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def decide(setting: Setting, case: Case) -> Decisions:
+    """Choose for all accounts together and write down what and why."""
+    outcome = choose(setting, case)
+    writer = _Writer(setting, outcome)
+    blocks = [writer.block(case, rows) for rows in setting.blocks()]
+    table = pa.Table.from_batches(
+        [pa.record_batch(columns, schema=SCHEMA) for columns, _ in blocks], schema=SCHEMA
+    ).combine_chunks()
+    labels = [terms for _, terms in blocks]
+    return Decisions(
+        table=table,
+        terms={
+            name: pa.array(np.concatenate([terms[name] for terms in labels]))
+            for name in (labels[0] if labels else ())
+        },
+        fallbacks={why: int(mask.sum()) for why, mask in setting.undecidable.items() if mask.any()},
+        prices=dict(outcome.prices),
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What was done with one account of a block, and what is known of the block."""
+
+    taken: int
+    propensity: float
+    verdict: Verdict
+    details: Details
+
+
+@dataclass(frozen=True)
+class _Writer:
+    setting: Setting
+    outcome: Outcome
+
+    def block(self, case: Case, rows: slice) -> tuple[dict[str, pa.Array], Mapping[str, Floats]]:
+        """Columns of the table for a block of accounts, and the terms of their values."""
+        setting, outcome, actions = self.setting, self.outcome, self.setting.actions
+        verdict = setting.rules.evaluate(setting.state, setting.layout, rows)
+        channel = np.where(actions.is_contact, actions.channel, -1).astype(np.int64)
+        drawn = outcome.exploration.draw(rows, verdict.allowed, channel, outcome.u[rows])
+        greedy = outcome.greedy[rows]
+        taken = np.where(drawn >= 0, drawn, greedy)
+        propensity = outcome.exploration.propensity(rows, taken, channel[taken], greedy)
+        details = case.details(rows, taken)
+        rival = np.where(taken == greedy, outcome.rival[rows], greedy)
+        ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)[rows]
+        known = np.isfinite(details.value)
+        numbers = {
+            "propensity": propensity,
+            "p_pay": details.p_pay,
+            "p_pay_if_wait": details.p_wait,
+            "expected_recovery": details.recovery,
+            "uplift": details.p_pay - details.p_wait,
+            "cost": actions.cost[taken],
+            "value": np.where(known, details.value, np.nan),
+        }
+        columns = {
+            "account_id": pa.array(ids, pa.string()),
+            **self._factors(rows, taken),
+            **{name: pa.array(v, pa.float64(), from_pandas=True) for name, v in numbers.items()},
+            "runner_up": pa.array(
+                [str(actions[k]) if k >= 0 else None for k in rival], pa.string()
+            ),
+            "reasons": pa.array(
+                [
+                    self._reasons(
+                        rows.start + j, j, _Row(taken[j], propensity[j], verdict, details)
+                    )
+                    for j in range(len(taken))
+                ],
+                pa.list_(pa.string()),
+            ),
+            "rule_trace": pa.array(
+                [self._trace(rows.start + j, verdict.refused[j]) for j in range(len(taken))],
+                pa.list_(pa.string()),
+            ),
+            "policy_version": pa.array([setting.version] * len(taken), pa.string()),
+            "decision_id": pa.array(
+                decision_ids(ids, setting.state.as_of, setting.seed, setting.version), pa.string()
+            ),
+        }
+        return columns, details.terms
+
+    def _factors(self, rows: slice, taken: Ints) -> dict[str, pa.Array]:
+        """Channel, tone, offer and time of the actions taken."""
+        actions, state, layout = self.setting.actions, self.setting.state, self.setting.layout
+        channel = [
+            actions.channels[actions.channel[k]]
+            if actions.is_contact[k]
+            else ActionKind(int(actions.kind[k])).channel
+            for k in taken
+        ]
+        names: dict[str, list[str | None]] = {
+            name: [values[code] if code >= 0 else None for code in codes[taken]]
+            for name, values, codes in (
+                ("tone", actions.tones, actions.tone),
+                ("offer", actions.offers, actions.offer),
+            )
+        }
+        slot = {pair: s for s, pair in enumerate(layout.slots)}
+        sent = [
+            int(state.send_at[clock, slot[int(actions.day[k]), float(actions.hour[k])]])
+            if actions.is_contact[k]
+            else None
+            for k, clock in zip(taken, state.clock[rows], strict=True)
+        ]
+        assert NEVER not in sent, "a slot that does not exist was chosen"
+        return {
+            "channel": pa.array(channel, pa.string()),
+            **{name: pa.array(values, pa.string()) for name, values in names.items()},
+            "send_at": pa.array(sent, pa.int64()).cast(INSTANT),
+        }
+
+    def _trace(self, row: int, refused: Ints) -> list[str]:
+        """Say which rules refused how many actions, in order of precedence."""
+        counts = dict(zip(self.setting.rules.codes, refused.tolist(), strict=True))
+        withheld = int(self.outcome.wanted.yields[row])
+        if withheld:
+            counts["CONTACT_CAP"] = counts.get("CONTACT_CAP", 0) + withheld
+        return [f"{code}: {count} refused" for code, count in counts.items() if count]
+
+    def _reasons(self, row: int, j: int, known: _Row) -> list[str]:
+        """Say why, in plain words; never empty."""
+        taken, details = known.taken, known.details
+        outcome, actions = self.outcome, self.setting.actions
+        said = [why for why, mask in self.setting.undecidable.items() if mask[row]]
+        if said:
+            return [f"Could not be decided, so it waits: {why}." for why in said]
+        if outcome.exploration.explores[row]:
+            other = (
+                "the same would have been chosen anyway"
+                if taken == outcome.greedy[row]
+                else f"otherwise: {actions[int(outcome.greedy[row])]}"
+            )
+            said.append(
+                f"Drawn at random (this action with probability {known.propensity:.2%}) to learn "
+                f"what works; {other}."
+            )
+        elif taken == 0:
+            said.append(self._why_wait(row, known.verdict.refused[j], known.verdict.allowed[j]))
+        if details.notes and details.notes[j]:
+            said.append(details.notes[j])
+        if taken and np.isfinite(details.p_pay[j]):
+            said.append(
+                f"Everything past due is paid within {self.setting.catalogue.horizon_days} days "
+                f"with probability {details.p_pay[j]:.1%}, without a contact "
+                f"{details.p_wait[j]:.1%}; {self.setting.state.open_amount[row]:,.2f} EUR are open."
+            )
+        if taken and np.isfinite(details.value[j]):
+            said.append(
+                f"Worth {details.value[j]:+,.2f} EUR against waiting, "
+                f"cost {actions.cost[taken]:,.2f} EUR included."
+            )
+        return said or [f"Chosen: {actions[int(taken)]}."]
+
+    def _why_wait(self, row: int, refused: Ints, allowed: NDArray[np.bool_]) -> str:
+        outcome, actions, rules = self.outcome, self.setting.actions, self.setting.rules
+        contacts = int(actions.is_contact.sum())
+        alone = [p for p, n in zip(rules.permissions, refused, strict=True) if n >= contacts]
+        if alone:
+            return "No contact: " + "; ".join(f"{p.reason} ({p.code})" for p in alone) + "."
+        if not allowed[actions.is_contact].any():
+            codes = [c for c, n in zip(rules.codes, refused, strict=True) if n]
+            return f"No contact: {', '.join(codes)} together refuse every action."
+        if outcome.wanted.yields[row]:
+            return "No contact: another account of the same customer goes first (CONTACT_CAP)."
+        best, value = int(outcome.rival[row]), float(outcome.rival_value[row])
+        if best < 0:
+            return "Waiting: the policy wants no action now."
+        if value > 0:
+            return (
+                f"Waiting: {actions[best]} would be worth {value:,.2f} EUR, but what it takes is "
+                "scarce and worth more elsewhere."
+            )
+        return f"Waiting is best: the next best, {actions[best]}, would be worth {value:,.2f} EUR."

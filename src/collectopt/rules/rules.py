@@ -1,0 +1,146 @@
+"""All rules of a catalogue together: what is allowed, and which rule refused how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collectopt.exceptions import CatalogueError, InputError
+from collectopt.rules.layout import Layout, Unit
+from collectopt.rules.permissions import (
+    HOLDS,
+    Agency,
+    Approval,
+    Consent,
+    ContactCap,
+    FirstContactGentle,
+    Hold,
+    Hours,
+    MaxToneStep,
+    NoAddress,
+    OptedOut,
+    PastDue,
+    Permission,
+    QuietHours,
+    SlotPast,
+)
+from collectopt.rules.state import State
+from collectopt.schema.catalogue import Catalogue
+
+JURISDICTIONS = ("none", "de", "eu")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What b accounts may get.
+
+    Attributes
+    ----------
+    allowed : bool array (b, K)
+        Waiting and stopping always are.
+    refused : int array (b, number of rules)
+        How many actions each rule refuses, whatever the others say.
+    """
+
+    allowed: NDArray[np.bool_]
+    refused: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Permissions in order of precedence.
+
+    Parameters
+    ----------
+    permissions : tuple of Permission
+        Each code once.
+
+    Examples
+    --------
+    >>> from collectopt.rules import Hold, PastDue, Rules
+    >>> Rules((Hold("dispute"), PastDue())).codes
+    ('HOLD_DISPUTE', 'PAST_DUE')
+    """
+
+    permissions: tuple[Permission, ...]
+
+    def __post_init__(self) -> None:
+        twice = sorted({c for c in self.codes if self.codes.count(c) > 1})
+        if twice:
+            raise InputError.of(
+                "rules", "permissions", expected="each code once", found=", ".join(twice)
+            )
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Codes in order of precedence."""
+        return tuple(p.code for p in self.permissions)
+
+    @classmethod
+    def from_catalogue(cls, catalogue: Catalogue) -> Rules:
+        """Take the rules that every deployment needs, and those of the jurisdiction.
+
+        ``jurisdiction``: "none" (house rules only), "eu" (approval of agency and court on
+        consumers), "de" (that, and quiet hours).
+
+        Raises
+        ------
+        CatalogueError
+            No rules exist for the jurisdiction.
+        """
+        if catalogue.jurisdiction not in JURISDICTIONS:
+            raise CatalogueError.of(
+                "catalogue",
+                "jurisdiction",
+                expected=f"one of {', '.join(JURISDICTIONS)}",
+                found=repr(catalogue.jurisdiction),
+                hint='Take "none" for house rules only, or give NextBestAction rules=... .',
+            )
+        house, cap = catalogue.house, catalogue.limits.contacts_per_7_days
+        names = catalogue.channel_names
+        rules: list[Permission] = [Hold(kind) for kind in HOLDS]
+        rules += [PastDue(catalogue.limits.pre_due_days), OptedOut(), Consent(names), NoAddress()]
+        rules += [SlotPast(), Hours(catalogue.channels)]
+        if catalogue.jurisdiction == "de":
+            rules.append(QuietHours(names))
+        if cap is not None:
+            rules.append(ContactCap(cap))
+        if house.first_contact_gentle:
+            rules.append(FirstContactGentle())
+        if house.max_tone_step is not None:
+            rules.append(MaxToneStep(house.max_tone_step))
+        if catalogue.agency is not None or catalogue.court is not None:
+            rules.append(Agency(house.min_contacts_before_agency))
+            if catalogue.jurisdiction != "none":
+                rules.append(Approval())
+        return cls(tuple(rules))
+
+    def without(self, codes: Iterable[str]) -> Rules:
+        """Leave out rules by code; the caller answers for it."""
+        out = set(codes)
+        unknown = sorted(out - set(self.codes))
+        if unknown:
+            raise InputError.of(
+                "rules", "codes", expected=f"codes of {self.codes}", found=", ".join(unknown)
+            )
+        return Rules(tuple(p for p in self.permissions if p.code not in out))
+
+    def evaluate(self, state: State, layout: Layout, rows: slice) -> Verdict:
+        """Judge every action for a block of accounts."""
+        b = len(range(*rows.indices(len(state))))
+        refused = np.zeros((b, len(self.permissions)), dtype=np.int64)
+        masks: dict[Unit, NDArray[np.bool_]] = {}
+        for j, permission in enumerate(self.permissions):
+            unit = permission.unit
+            mask = permission.refuse(state, layout, rows)
+            refused[:, j] = mask @ layout.counts(unit)
+            masks[unit] = masks[unit] | mask if unit in masks else mask
+        allowed = np.ones((b, len(layout.actions)), dtype=bool)
+        for unit, mask in masks.items():
+            if mask.any():
+                free = np.concatenate([~mask, np.ones((b, 1), dtype=bool)], axis=1)
+                allowed &= free[:, layout.index[unit]]
+        return Verdict(allowed, refused)

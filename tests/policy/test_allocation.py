@@ -1,0 +1,172 @@
+"""allocate against HiGHS, against brute force, and against its own certificate."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from collectopt.exceptions import InputError
+from collectopt.policy import allocate
+
+
+def instance(seed, n=None, per_row=None, whole=None):
+    """Random values, usage and limits; some choices forbidden, some limits 0 or none."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 25)) if n is None else n
+    K, R = int(rng.integers(1, 7)), int(rng.integers(0, 5))
+    value = rng.normal(1.5, 3, (n, K))
+    value[:, 1:][rng.random((n, K - 1)) < 0.2] = -np.inf
+    per_row = rng.random() < 0.4 if per_row is None else per_row
+    usage = rng.random((n, K, R) if per_row else (K, R)) * (rng.random(R) < 0.8)
+    if whole or rng.random() < 0.3:
+        usage = np.ceil(usage * 1.5)
+    usage[..., 0, :] = 0
+    limits = np.where(rng.random(R) < 0.1, rng.choice([0, np.inf]), rng.random(R) * n * 0.4)
+    return value, usage, limits
+
+
+def used(usage, choice):
+    shape = (len(choice), *usage.shape[-2:])
+    return np.broadcast_to(usage, shape)[np.arange(len(choice)), choice].sum(axis=0)
+
+
+def exact(value, usage, limits):
+    """Optimal value by mixed-integer programming (HiGHS)."""
+    n, K = value.shape
+    finite = np.isfinite(limits)
+    flat = np.broadcast_to(usage, (n, K, len(limits))).reshape(n * K, -1).T[finite]
+    rows = [LinearConstraint(np.kron(np.eye(n), np.ones(K)), 1, 1)]
+    if finite.any():
+        rows.append(LinearConstraint(flat, -np.inf, limits[finite]))
+    allowed = np.isfinite(value)
+    result = milp(
+        -np.where(allowed, value, 0).ravel(),
+        constraints=rows,
+        integrality=np.ones(n * K),
+        bounds=Bounds(0, allowed.ravel().astype(float)),
+        options={"mip_rel_gap": 0.0},
+    )
+    return -result.fun
+
+
+def check(value, usage, limits, allocation):
+    """Feasible, and value and bound are what they say."""
+    assert (used(usage, allocation.choice) <= limits * (1 + 1e-9) + 1e-9).all()
+    picked = value[np.arange(len(value)), allocation.choice]
+    assert np.isfinite(picked).all()
+    assert allocation.value == pytest.approx(picked.sum())
+    assert (allocation.prices >= 0).all()
+    dual = allocation.prices @ np.where(allocation.prices > 0, limits, 0)
+    assert allocation.bound >= allocation.value - 1e-9
+    assert allocation.gap >= 0
+    if allocation.bound:
+        gap = (allocation.bound - allocation.value) / abs(allocation.bound)
+        assert allocation.gap == pytest.approx(gap, abs=1e-12)
+    return dual
+
+
+def test_against_highs():
+    losses = []
+    for seed in range(120):
+        value, usage, limits = instance(seed)
+        allocation = allocate(value, usage, limits)
+        check(value, usage, limits, allocation)
+        best = exact(value, usage, limits)
+        assert allocation.value <= best + 1e-6
+        assert allocation.bound >= best - 1e-6
+        losses.append((best - allocation.value) / max(abs(best), 1e-9))
+    # tiny instances are the hard ones for rounding: exact nearly always, never far off
+    assert np.mean(np.array(losses) < 1e-9) > 0.9
+    assert np.mean(losses) < 0.005
+
+
+def test_against_brute_force():
+    for seed in range(20):
+        value, usage, limits = instance(seed, n=4)
+        allocation = allocate(value, usage, limits)
+        worth = []
+        for choice in itertools.product(range(value.shape[1]), repeat=4):
+            pick = np.array(choice)
+            if (used(usage, pick) <= limits + 1e-9).all():
+                worth.append(value[np.arange(4), pick].sum())
+        assert allocation.value <= max(worth) + 1e-9
+        assert allocation.bound >= max(worth) - 1e-9
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6))
+def test_feasible_and_certified_on_any_instance(seed):
+    value, usage, limits = instance(seed, n=80)
+    allocation = allocate(value, usage, limits)
+    check(value, usage, limits, allocation)
+    again = allocate(value.copy(), usage.copy(), limits.copy())
+    assert (again.choice == allocation.choice).all()
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+def test_larger_books_come_within_a_small_gap(per_row):
+    rng = np.random.default_rng(1)
+    n, K = 12_000, 6
+    value = rng.exponential(5, (n, 1)) * rng.random((n, K))
+    value[:, 0] = 0
+    usage = np.zeros((K, 3))
+    usage[1:, 0] = [0.05, 0.1, 1.2, 4.5, 4.5]
+    usage[4, 1] = usage[5, 2] = 1
+    if per_row:
+        usage = usage * (1 + 0.1 * rng.random((n, 1, 1)))
+    limits = np.array([n * 0.4, n * 0.02, n * 0.03])
+    allocation = allocate(value, usage, limits)
+    check(value, usage, limits, allocation)
+    assert allocation.gap < 1e-4
+
+
+def test_ties_do_not_break_the_limits():
+    allocation = allocate(np.tile([0.0, 1.0], (500, 1)), [[0], [1.0]], [123])
+    assert allocation.value == 123
+    assert allocation.gap == pytest.approx(0, abs=1e-6)
+    assert allocation.prices[0] == pytest.approx(1, abs=1e-4)
+
+
+def test_sums_of_cents_fill_a_budget_exactly():
+    allocation = allocate(np.tile([0.0, 1.0], (5, 1)), [[0], [0.1]], [0.3])
+    assert (allocation.choice == 1).sum() == 3
+
+
+def test_corner_cases():
+    empty = allocate(np.zeros((0, 3)), np.zeros((3, 2)), [1, 1])
+    assert (empty.value, empty.bound, empty.gap) == (0, 0, 0)
+    free = allocate([[0, 1.0, -np.inf]], np.zeros((3, 0)), [])
+    assert free.choice.tolist() == [1]
+    nothing = allocate([[0, 9.0]], [[0], [1.0]], [0])
+    assert (nothing.choice.tolist(), nothing.value) == ([0], 0)
+    unlimited = allocate([[0, 9.0]], [[0], [1.0]], [np.inf])
+    assert unlimited.choice.tolist() == [1]
+    harmful = allocate([[0, -2.0]], [[0], [1.0]], [5])
+    assert harmful.choice.tolist() == [0]
+    single = allocate([[1.0], [2.0]], [[0.0]], [1])
+    assert single.value == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "column"),
+    [
+        (([0, 1.0], [[0], [1]], [1]), "value"),
+        (([[0, np.nan]], [[0], [1]], [1]), "value"),
+        (([[0, np.inf]], [[0], [1]], [1]), "value"),
+        (([[-np.inf, 1]], [[0], [1]], [1]), "value"),
+        (([[0, 1.0]], [[0], [-1]], [1]), "usage"),
+        (([[0, 1.0]], [[1], [1]], [1]), "usage"),
+        (([[0, 1.0]], [[0], [np.nan]], [1]), "usage"),
+        (([[0, 1.0]], [[0], [1], [1]], [1]), "usage"),
+        (([[0, 1.0]], [[0], [1]], [-1]), "limits"),
+        (([[0, 1.0]], [[0], [1]], [np.nan]), "limits"),
+    ],
+)
+def test_bad_input_is_named(arguments, column):
+    with pytest.raises(InputError, match=rf"allocate\.{column}"):
+        allocate(*arguments)
