@@ -9,7 +9,7 @@ import collectopt as co
 from collectopt.evaluation import formulas, kpis, recovery_curve, roll_rates
 from collectopt.exceptions import InputError
 
-from .conftest import tiny_tables
+from .made import tiny_tables
 
 
 def test_formulas_by_hand():

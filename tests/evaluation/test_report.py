@@ -17,7 +17,7 @@ from collectopt.evaluation.chapters import backtest_chapter, decision_chapter, p
 from collectopt.exceptions import InputError
 from collectopt.schema.decisions import SCHEMA
 
-from .conftest import made_decisions, made_result
+from .made import made_decisions, made_result
 
 
 class Tags(HTMLParser):

@@ -9,7 +9,7 @@ import pytest
 from collectopt.evaluation import metrics
 from collectopt.evaluation.scoring import clustered_mean, gain_table, score_table
 
-from .conftest import made_result
+from .made import made_result
 
 
 def test_pooled_and_by_cut(result):
