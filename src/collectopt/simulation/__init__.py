@@ -1,5 +1,14 @@
-"""To be filled: simulation."""
+"""Simulated books with known truth."""
 
 from collectopt._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Book": ".book",
+        "Truth": ".book",
+        "Effect": ".trial",
+        "Result": ".run",
+        "CustomerType": ".kinds",
+    },
+)

@@ -1,0 +1,291 @@
+"""A simulated book: accounts with known truth, and the log that a randomised ladder leaves."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from collectopt.exceptions import InputError
+from collectopt.schema import Catalogue, Ledger
+from collectopt.simulation import export, history, ladder, world
+from collectopt.simulation.calendar import Calendar
+from collectopt.simulation.kinds import CHANNELS, OFFERS, TONES, CustomerType, kind_of
+from collectopt.simulation.noise import FloatArray, Noise
+from collectopt.simulation.population import METHODS, Population, draw_population
+from collectopt.simulation.run import Policy, Result, play, simulate
+from collectopt.simulation.state import State
+from collectopt.simulation.trial import Arm, Effect, trial
+
+LADDER = "ladder"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What no ledger shows; arrays over the n accounts in the order of `account_id`.
+
+    Attributes
+    ----------
+    account_id : (n,) str
+    type : (n,) str
+        Latent type: punctual, forgetful, slow, distressed, strategic, disputing, unreachable.
+    reach : (n, 4) float64
+        Probability by channel (email, sms, letter, phone) that a contact at the preferred hour
+        reaches the person.
+    preferred_hour : (n,) float64
+        Local hour at which the person is reached best.
+    persuasion : (n, 4, 3) float64
+        Cumulative hazard of paying what is past due that a contact adds, by channel and tone,
+        once it reaches a person who is not tired of contacts; 0.09 = about 9 points of those who
+        would not have paid. It wears off over some weeks.
+    left_on : (n,) datetime64[D]
+        Day on which the customer stopped buying, NaT = still a customer.
+    propensities : pyarrow.Table
+        contact_id and the factors of the logged propensity: p_contact (or of waiting),
+        p_channel, p_tone, p_offer, p_slot (day and hour).
+    cancelled : (m,) str
+        Ids of contacts that were decided but not sent, as nothing was past due any more.
+    """
+
+    account_id: npt.NDArray[np.str_]
+    type: npt.NDArray[np.str_]
+    reach: FloatArray
+    preferred_hour: FloatArray
+    persuasion: FloatArray
+    left_on: npt.NDArray[np.datetime64]
+    propensities: pa.Table
+    cancelled: npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Book:
+    """A simulated book of receivables.
+
+    Every Monday at six a randomised ladder decides for each account that may be contacted; its
+    choices, waits included, are logged with exact propensities. The same seed gives the same
+    bytes, a longer book begins with the shorter one, and account i is the same in books of any
+    size.
+
+    A decision that was overtaken by a payment (nothing past due when the contact was to go out)
+    stays in the log with its propensity, or else effects read off the log would be biased; it is
+    not sent, costs 0 and draws no response. Claims 180 days past due are written off: a hold
+    ``do_not_contact`` on the claim.
+
+    Parameters
+    ----------
+    kind : str
+        "shop" (invoices of a mail-order shop), or "placebo" (the same where no contact has any
+        effect, good or bad).
+    accounts : int
+        Number of accounts, 1 to 999,999.
+    seed : int
+        Seed of the world.
+    weeks : int
+        Length of the log, 1 to 520.
+
+    Raises
+    ------
+    InputError
+        The kind does not exist, or a number is out of range.
+
+    Examples
+    --------
+    >>> book = Book("shop", accounts=50, seed=1, weeks=8)
+    >>> book.as_of.isoformat()
+    '2025-10-27T05:00:00+00:00'
+    >>> book.ledger().accounts.num_rows
+    50
+    """
+
+    kind: str = "shop"
+    accounts: int = 10_000
+    seed: int = 0
+    weeks: int = 60
+
+    def __post_init__(self) -> None:
+        kind_of(self.kind)
+        for name, low, high in (("accounts", 1, 999_999), ("seed", 0, 2**63), ("weeks", 1, 520)):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or not low <= value <= high:
+                raise InputError.of(
+                    "Book", name, expected=f"a whole number from {low} to {high}", found=repr(value)
+                )
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The catalogue under which the log was made."""
+        return Catalogue.from_dict(ladder.catalogue_spec(self.accounts))
+
+    @cached_property
+    def _costs(self) -> FloatArray:
+        spec: Any = ladder.catalogue_spec(self.accounts)
+        return np.array([channel["cost"] for channel in spec["channels"]] + [0.0])
+
+    @cached_property
+    def _people(self) -> Population:
+        return draw_population(kind_of(self.kind), self.accounts, Noise(self.seed))
+
+    @cached_property
+    def _end(self) -> State:
+        """The world at the end of the log; fork it, never change it."""
+        state = State(kind_of(self.kind), self._people, Noise(self.seed), Calendar())
+        world.begin_day(state)
+        for _ in range(self.weeks):
+            holidays = tuple(state.calendar.is_holiday(state.day + d) for d in range(7))
+            slots = ladder.slot_weights(holidays)
+            week = state.day // 7
+            plan = ladder.decide(world.sight(state), state.noise, week, slots)
+            play(state, plan, policy=0)
+        return state
+
+    @cached_property
+    def as_of(self) -> dt.datetime:
+        """End of the log, the moment of the next decision (UTC)."""
+        return export.as_of(self._end)
+
+    @cached_property
+    def _tables(self) -> dict[str, pa.Table]:
+        return export.tables(self._end, self._costs, (LADDER,))
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return Ledger.from_frames(**self._tables, timezone=self._end.calendar.timezone)
+
+    def ledger(self) -> Ledger:
+        """Give all that the creditor knows at `as_of`."""
+        return self._ledger
+
+    @cached_property
+    def truth(self) -> Truth:
+        """What the creditor does not know."""
+        people, state = self._people, self._end
+        strength = np.array(state.kind.effects.strength)
+        left = state.calendar.dates(state.left)
+        left[state.left > state.day] = np.datetime64("NaT")
+        names = np.array([of.name.lower() for of in CustomerType])
+        return Truth(
+            account_id=export.account_ids(len(people)),
+            type=names[people.type],
+            reach=people.reach * ~people.bad_address,
+            preferred_hour=people.hour,
+            persuasion=people.persuasion[:, None, None]
+            * strength[:, None]
+            * people.tone[:, None, :],
+            left_on=left,
+            propensities=export.propensities(state),
+            cancelled=export.cancelled(state),
+        )
+
+    def timeline(self, account_id: str) -> str:
+        """Write the history of an account as text.
+
+        Raises
+        ------
+        InputError
+            No account has that id.
+        """
+        ids = export.account_ids(self.accounts)
+        place = int(np.searchsorted(ids, account_id))
+        if place >= self.accounts or ids[place] != account_id:
+            raise InputError.of(
+                "accounts",
+                "account_id",
+                expected=f"an id from {ids[0]} to {ids[-1]}",
+                found=repr(account_id),
+            )
+        people = self._people
+        title = (
+            f"{account_id}: {self.truth.type[place]} "
+            f"{'business' if people.business[place] else 'consumer'}, pays by "
+            f"{METHODS[people.method[place]]}, "
+            f"customer since {self._end.calendar.date(int(people.since[place]))}"
+        )
+        return history.timeline(self._tables, account_id, self._end.calendar.timezone, title)
+
+    def effect(
+        self,
+        channel: str,
+        tone: str = "friendly",
+        offer: str = "none",
+        *,
+        day: int = 0,
+        hour: float = 10.0,
+        days: int = 28,
+    ) -> Effect:
+        """Measure what one contact at `as_of` changes, with both outcomes of every account.
+
+        Every account that may be contacted by the channel lives twice, with the contact and
+        without it, on the same luck; nobody gets another contact. The outcome is that everything
+        past due at `as_of` is settled within some days.
+
+        Parameters
+        ----------
+        channel, tone, offer : str
+            The contact.
+        day : int
+            Day offset of the contact, 0 to 6.
+        hour : float
+            Its local hour, from 7 to 20.
+        days : int
+            Length of the trial.
+
+        Raises
+        ------
+        InputError
+            A name is unknown or a number out of range.
+        """
+        codes = []
+        for what, value, names in (
+            ("channel", channel, CHANNELS),
+            ("tone", tone, TONES),
+            ("offer", offer, OFFERS),
+        ):
+            if value not in names:
+                raise InputError.of(
+                    "effect", what, expected="one of " + ", ".join(names), found=repr(value)
+                )
+            codes.append(names.index(value))
+        for what, number, low, high in (
+            ("day", day, 0, 6),
+            ("hour", hour, 7, 20),
+            ("days", days, 1, 3650),
+        ):
+            if not low <= number <= high:
+                raise InputError.of(
+                    "effect", what, expected=f"from {low} to {high}", found=repr(number)
+                )
+        return trial(self._end, Arm(codes[0], codes[1], codes[2], day, hour), days)
+
+    def run(self, policies: Sequence[Policy], weeks: int = 26) -> Result:
+        """Let policies decide in this world after the end of the log, each in a copy of it.
+
+        All copies share their luck, so differences between policies come from what they do. A
+        contact that is not permitted or has been overtaken when it is to go out is not sent.
+
+        Parameters
+        ----------
+        policies : sequence of objects with ``decide(ledger, as_of, rng)``
+        weeks : int
+            Number of weekly decisions.
+
+        Returns
+        -------
+        Result
+            One row a policy.
+        """
+        rows = []
+        for policy in policies:
+            counts = simulate(self._end, policy, weeks, self._see, self._costs)
+            rows.append({"policy": type(policy).__name__, **counts})
+        return Result(pd.DataFrame(rows), weeks)
+
+    def _see(self, state: State) -> Ledger:
+        tables = export.tables(state, self._costs, (LADDER, "policy"))
+        return Ledger.from_frames(**tables, timezone=state.calendar.timezone)

@@ -1,0 +1,106 @@
+"""What the creditor's systems write down: append-only columns, day by day."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from collectopt.simulation.noise import FloatArray, IntArray
+
+RESPONSES = (
+    "delivered", "bounced", "opened", "clicked", "answered", "promised", "plan_accepted",
+    "plan_broken", "promise_broken", "refused", "disputed", "dispute_resolved", "complained",
+    "opted_out",
+)  # fmt: skip
+HOLDS = ("dispute", "promise", "payment_plan", "insolvency", "do_not_contact")
+NOTHING = -1
+UNTIL_FURTHER_NOTICE = -(10**6)
+
+_FIELDS = {
+    "invoices": ("account", "number", "day", "due", "cents", "credit"),
+    "payments": ("account", "day", "hour", "cents", "invoice", "method"),
+    "contacts": ("account", "day", "send_day", "hour", "channel", "tone", "offer", "propensity",
+                 "policy", "p_contact", "p_channel", "p_tone", "p_offer", "p_slot"),
+    "cancelled": ("contact",),
+    "responses": ("account", "day", "hour", "kind", "contact", "cents", "due"),
+    "holds": ("account", "kind", "day", "to", "invoice"),
+}  # fmt: skip
+Column = npt.ArrayLike
+
+
+@dataclass
+class Record:
+    """Rows of the ledger as columns of numbers; days and hours are local.
+
+    `number` of an invoice counts within its account; `invoice` elsewhere is that number, and
+    `NOTHING` stands for null. `contact` is the position of the contact in its table.
+    """
+
+    parts: dict[str, list[dict[str, npt.NDArray[np.generic]]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    contacts: int = 0
+
+    def add(self, table: str, account: IntArray, **columns: Column) -> None:
+        """Append rows; scalars are repeated, what is left out is null."""
+        if len(account) == 0:
+            return
+        row: dict[str, npt.NDArray[np.generic]] = {}
+        for name in _FIELDS[table]:
+            value = account if name == _FIELDS[table][0] else columns.get(name, NOTHING)
+            row[name] = np.broadcast_to(np.asarray(value), account.shape)
+        self.parts[table].append(row)
+        if table == "contacts":
+            self.contacts += len(account)
+
+    def respond(
+        self,
+        kind: str,
+        account: IntArray,
+        day: int,
+        hour: Column,
+        contact: Column = NOTHING,
+        *,
+        cents: Column = NOTHING,
+        due: Column = UNTIL_FURTHER_NOTICE,
+    ) -> None:
+        """Append responses of one kind."""
+        code = RESPONSES.index(kind)
+        self.add(
+            "responses", account, day=day, hour=hour, kind=code, contact=contact, cents=cents,
+            due=due,
+        )  # fmt: skip
+
+    def hold(
+        self,
+        kind: str,
+        account: IntArray,
+        day: int,
+        to: Column = UNTIL_FURTHER_NOTICE,
+        invoice: Column = NOTHING,
+    ) -> None:
+        """Append holds of one kind; they are never touched again."""
+        self.add("holds", account, kind=HOLDS.index(kind), day=day, to=to, invoice=invoice)
+
+    def column(self, table: str, name: str) -> npt.NDArray[np.generic]:
+        """One column of all rows so far."""
+        parts = [part[name] for part in self.parts[table]]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+    def ints(self, table: str, name: str) -> IntArray:
+        """One column as whole numbers."""
+        return self.column(table, name).astype(np.int64)
+
+    def floats(self, table: str, name: str) -> FloatArray:
+        """One column as floating-point numbers."""
+        return self.column(table, name).astype(np.float64)
+
+    def copy(self) -> Record:
+        """Copy the lists; the rows themselves are never changed, so they are shared."""
+        twin = Record(contacts=self.contacts)
+        for table, parts in self.parts.items():
+            twin.parts[table] = list(parts)
+        return twin
