@@ -156,8 +156,8 @@ def load(model: str, *, uri: str | None = None) -> Policy:
         with store.reading(model):
             if run_id is None:
                 run_id = store.run_of(name, alias, version)
-            path = store.client.download_artifacts(run_id, POLICY, folder)
-        return load_policy(path)
+            path = store.download(run_id, folder)
+        return load_policy(path / POLICY)
 
 
 def promote(run: TrackedRun, alias: str = "champion") -> None:
@@ -247,6 +247,13 @@ class _Store:
         if alias is not None:
             return str(self.client.get_model_version_by_alias(name, alias).run_id)
         return str(self.client.get_model_version(name, version).run_id)
+
+    def download(self, run_id: str, folder: str) -> Path:
+        """Fetch all files of a run; MLflow 3.1 forgets the store where a path is given."""
+        artifacts = extra("mlflow.artifacts", extra="mlflow")
+        uri = self.uri or self.mlflow.get_tracking_uri()
+        path = artifacts.download_artifacts(run_id=run_id, dst_path=folder, tracking_uri=uri)
+        return Path(path)
 
     @contextmanager
     def reading(self, model: str) -> Iterator[None]:
