@@ -69,7 +69,8 @@ class Book:
     """A simulated book of receivables.
 
     Every Monday at six a randomised ladder decides for each account that may be contacted; its
-    choices, waits included, are logged with exact propensities. The same seed gives the same
+    choices, waits included, are logged with exact propensities; where nothing could be chosen
+    (nothing past due, a hold, no permitted channel) nothing is logged. The same seed gives the same
     bytes, a longer book begins with the shorter one, and account i is the same in books of any
     size.
 
