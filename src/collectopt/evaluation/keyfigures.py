@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from html import escape
 
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from collectopt.evaluation import formulas
+from collectopt.evaluation.claimbook import BUCKETS, Book, ints, micros, strings
 from collectopt.exceptions import InputError
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.times import DAY_US, AsOf, to_instant
@@ -216,86 +216,6 @@ def recovery_curve(
     return pd.DataFrame(rows, columns=["days", "share", "claims", "amount"])
 
 
-BUCKETS = ("current", "1-30", "31-60", "61-90", "over 90")
-
-
-class Book:
-    """Arrays of one currency's claims and settlements that are known before ``end``.
-
-    Times are microseconds since 1970 (UTC), amounts int64 cents.
-    """
-
-    def __init__(self, ledger: Ledger, currency: str, end: int) -> None:
-        timeline = ledger.timeline
-        claims = timeline.claims
-        code = ledger.invoices["currency"].take(claims["invoice"])
-        mine = (_strings(code) == currency) & (_micros(claims["known_at"]) < end)
-        self.ledger, self.end = ledger, end
-        self.account = _ints(claims["account"])[mine]
-        self.cents = _ints(claims["cents"])[mine]
-        self.known = _micros(claims["known_at"])[mine]
-        self.due = _micros(claims["due_at"])[mine]
-        position = np.full(ledger.invoices.num_rows, -1, dtype=np.int64)
-        position[_ints(claims["invoice"])[mine]] = np.arange(mine.sum())
-        moves = timeline.settlements
-        claim = position[_ints(moves["invoice"])]
-        keep = (claim >= 0) & (_micros(moves["known_at"]) < end)
-        self.move_claim = claim[keep]
-        self.move_cents = _ints(moves["cents"])[keep]
-        self.move_known = _micros(moves["known_at"])[keep]
-        self.move_cash = np.asarray(moves["cash"].to_numpy(), dtype=bool)[keep]
-
-    def settled(self, mask: NDArray[np.bool_]) -> Ints:
-        """Sum the settlements under `mask` by claim, in cents."""
-        sums = np.bincount(
-            self.move_claim[mask], weights=self.move_cents[mask], minlength=len(self.cents)
-        )
-        return np.rint(sums).astype(np.int64)
-
-    def open_at(self, when: int) -> Ints:
-        """Open cents of each claim as of a time; 0 where it was not known yet."""
-        left = self.cents - self.settled(self.move_known < when)
-        return np.where(self.known < when, left, 0)
-
-    def bucket_at(self, when: int) -> Ints:
-        """Ageing bucket of each claim as of a time."""
-        late = when - self.due
-        return np.where(late < 0, 0, np.clip(late // (30 * DAY_US) + 1, 1, 4))
-
-    @cached_property
-    def at_due(self) -> Ints:
-        """Cents that were still open when the claim became past due."""
-        return self.cents - self.settled(self.move_known < self.due[self.move_claim])
-
-    def matured(self, days: int, window: int) -> NDArray[np.bool_]:
-        """Claims overdue at all, whose horizon ended in the last `window` days."""
-        over = self.due + days * DAY_US
-        return (over > self.end - window * DAY_US) & (over <= self.end) & (self.at_due > 0)
-
-    def recovered(self, days: int, cohort: NDArray[np.bool_]) -> tuple[float, float, int, float]:
-        """Recovery of some claims within a horizon that is over.
-
-        Returns
-        -------
-        share : float
-            Of the amount open at the due date that came in as cash within `days`.
-        full : float
-            Share of these claims that were settled in full by then.
-        claims : int
-        amount : float
-            Open at the due date.
-        """
-        over = self.due + days * DAY_US
-        since = self.move_known >= self.due[self.move_claim]
-        inside = since & (self.move_known < over[self.move_claim])
-        cash = np.clip(self.settled(inside & self.move_cash), 0, self.at_due)[cohort].sum()
-        base = self.at_due[cohort].sum()
-        full = (self.settled(inside) >= self.at_due)[cohort]
-        if not cohort.any():
-            return NAN, NAN, 0, 0.0
-        return float(cash / base), float(full.mean()), int(cohort.sum()), float(base) / 100
-
-
 def _receivables(book: Book, start: int, end: int, days: int) -> list[Kpi]:
     ending = book.open_at(end)
     past_due = book.due <= end
@@ -378,9 +298,9 @@ def _recovery(book: Book, start: int, days: int, horizons: Sequence[int]) -> lis
 
 def _effort(book: Book, start: int, end: int) -> list[Kpi]:
     timeline = book.ledger.timeline
-    mine = np.isin(_ints(timeline.contacts["account"]), book.account)
-    at = _micros(timeline.contacts["known_at"])
-    sent = mine & (at >= start) & (at < end) & (_strings(timeline.contacts["channel"]) != "none")
+    mine = np.isin(ints(timeline.contacts["account"]), book.account)
+    at = micros(timeline.contacts["known_at"])
+    sent = mine & (at >= start) & (at < end) & (strings(timeline.contacts["channel"]) != "none")
     costs = timeline.contacts["cost"].to_numpy().astype(np.float64)[sent]
     cost = float(np.nansum(costs)) if np.isfinite(costs).any() else (NAN if sent.any() else 0.0)
     moves = (book.move_known >= start) & (book.move_known >= book.due[book.move_claim])
@@ -390,9 +310,9 @@ def _effort(book: Book, start: int, end: int) -> list[Kpi]:
     still_open = (book.open_at(start) > 0) | (book.due >= start)
     accounts = np.unique(book.account[late_at_start & still_open])
     said = timeline.responses
-    when = _micros(said["known_at"])
-    mine = np.isin(_ints(said["account"]), book.account) & (when >= start) & (when < end)
-    complaints = float((mine & (_strings(said["kind"]) == "complained")).sum())
+    when = micros(said["known_at"])
+    mine = np.isin(ints(said["account"]), book.account) & (when >= start) & (when < end)
+    complaints = float((mine & (strings(said["kind"]) == "complained")).sum())
     n = float(sent.sum())
     return [
         Kpi("collected", cash, "money", "Collected past due", "cash on claims past their due date"),
@@ -442,15 +362,3 @@ def _currency(ledger: Ledger, currency: str | None) -> str:
         found="none" if currency is None else repr(currency),
         hint="Amounts of several currencies do not add up: compute one currency at a time.",
     )
-
-
-def _ints(column: pa.ChunkedArray) -> Ints:
-    return np.asarray(column.to_numpy(), dtype=np.int64)
-
-
-def _micros(column: pa.ChunkedArray) -> Ints:
-    return np.asarray(column.cast(pa.int64()).to_numpy(), dtype=np.int64)
-
-
-def _strings(column: pa.ChunkedArray) -> NDArray[np.object_]:
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from collectopt.evaluation import chapters
+from collectopt.evaluation import chapter_backtest, chapter_book, chapter_decisions
 from collectopt.evaluation.keyfigures import Kpis, recovery_curve, roll_rates
 from collectopt.evaluation.page import Card, Page, Section
 from collectopt.evaluation.result import BacktestResult
@@ -91,11 +91,11 @@ def _cards(
 ) -> list[Card]:
     cards: list[Card] = []
     if kpis is not None:
-        cards += chapters.kpi_cards(kpis)
+        cards += chapter_book.kpi_cards(kpis)
     if backtest is not None:
-        cards += chapters.backtest_cards(backtest)
+        cards += chapter_backtest.backtest_cards(backtest)
     if decisions is not None:
-        cards += chapters.decision_cards(decisions, currency)
+        cards += chapter_decisions.decision_cards(decisions, currency)
     return cards
 
 
@@ -113,14 +113,14 @@ def _sections(
             at = kpis.as_of
             curve = recovery_curve(ledger, at, currency=kpis.currency)
             ageing = roll_rates(ledger, at, currency=kpis.currency)
-        sections.append(chapters.kpi_chapter(kpis, curve, ageing))
+        sections.append(chapter_book.kpi_chapter(kpis, curve, ageing))
     if backtest is not None:
-        sections.append(chapters.backtest_chapter(backtest))
+        sections.append(chapter_backtest.backtest_chapter(backtest))
     if decisions is not None:
         currency = kpis.currency if kpis is not None else "EUR"
-        sections.append(chapters.decision_chapter(decisions, currency))
+        sections.append(chapter_decisions.decision_chapter(decisions, currency))
     if effects is not None:
-        sections.append(chapters.effects_chapter(effects))
+        sections.append(chapter_decisions.effects_chapter(effects))
     return sections
 
 
