@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collectopt.exceptions import NotFittedError
+from collectopt.models.factors import reference
 from collectopt.policy.base import Policy
 from collectopt.policy.engine import Bools, Case, Details, Floats, Ints
 from collectopt.policy.ladder import channels_by_cost
 from collectopt.policy.panel import decision_panel
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
-from collectopt.schema.actions import ActionKind
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.log import DecisionLog
@@ -56,10 +57,13 @@ class Arm:
 
 
 class BestConstant(Policy):
-    """Give everybody the same action: the best on the log by inverse-propensity weighted means.
+    """Give everybody the same action: the best on the log by weighted means.
 
-    The mean of an action is self-normalised: sum(y / p) / sum(1 / p) over its logged decisions.
-    An action is taken if its EUR against waiting, uplift less one standard error times the mean
+    For each channel, tone and offer: the weighted mean of y - m(x) over its logged decisions, less
+    that over the decisions to wait. m(x) is what the features let expect (ridge regression, fitted
+    on other accounts), because not every action was possible for everybody. The weights are the
+    log's own frequency of the action over its propensity, cut at ten times their mean. An action
+    is taken if its EUR against waiting, that difference less two standard errors times the mean
     open amount less its cost, is above 0 and the largest; where none is, the constant is to wait.
     A book without usable propensities gets the gentlest tone of the cheapest channel. The rules
     and limits hold for it too.
@@ -72,7 +76,7 @@ class BestConstant(Policy):
 
     References
     ----------
-    Swaminathan and Joachims (2015), The self-normalized estimator for counterfactual learning.
+    Robins, Hernan and Brumback (2000), Epidemiology 11(5) (stabilised weights).
     """
 
     kind: ClassVar[str] = "best_constant"
@@ -99,10 +103,17 @@ class BestConstant(Policy):
     def fit(self, ledger: Ledger, as_of: AsOf) -> Self:
         """Compare the actions on the log of what was known before ``as_of``."""
         horizon = f"{self.catalogue.horizon_days}D"
-        log, _, snapshot = decision_panel(
-            ledger, as_of, horizon=horizon, catalogue=self.catalogue, names=()
-        )
-        self._set(self._best(log, snapshot))
+        log, _, snapshot = decision_panel(ledger, as_of, horizon=horizon, catalogue=self.catalogue)
+        claims = snapshot.claims
+        late = claims["past_due"].to_numpy(zero_copy_only=False)
+        euros = np.zeros(len(snapshot))
+        cents = claims["open_cents"].to_numpy()[late]
+        np.add.at(euros, claims["row"].to_numpy()[late], cents / 100.0)
+        kept = log.observed & (log.propensity < 1.0)
+        if kept.sum() < _ROWS or (log.action[kept] == 0).sum() < _ROWS:
+            self._set(self._gentlest("the log has no decisions to compare with waiting"))
+        else:
+            self._set(self._best(log, kept, float(euros[kept].mean())))
         return self
 
     def _set(self, arm: Arm) -> None:
@@ -110,32 +121,29 @@ class BestConstant(Policy):
         with tempfile.TemporaryDirectory() as folder:
             self._seal(Path(folder))
 
-    def _best(self, log: DecisionLog, snapshot: Snapshot) -> Arm:
-        actions, seen = self.catalogue.actions, log.observed
-        wait = seen & (actions.kind[log.action] == ActionKind.WAIT)
-        if wait.sum() < _ROWS:
-            return self._gentlest("the log has no decisions to compare with waiting")
-        p_wait, stderr_wait = weighted_mean(log.reward[wait], log.propensity[wait])
-        claims = snapshot.claims
-        euros = np.zeros(len(snapshot))
-        late = claims["past_due"].to_numpy(zero_copy_only=False)
-        np.add.at(
-            euros, claims["row"].to_numpy()[late], claims["open_cents"].to_numpy()[late] / 100
-        )
-        amount = float(euros[seen].mean())
-        best, best_worth = Arm(None, None, None, p_wait, stderr_wait, p_wait, int(wait.sum())), 0.0
+    def _best(self, log: DecisionLog, kept: Bools, amount: float) -> Arm:
+        actions, action, reward = self.catalogue.actions, log.action[kept], log.reward[kept]
+        weight = reference(actions, action)[action] / log.propensity[kept]
+        weight = np.minimum(weight, 10.0 * weight.mean())
+        surprise = reward - expected(log.X[kept], reward, log.account[kept])
+        wait = action == 0
+        p_wait = float(np.average(reward[wait], weights=weight[wait]))
+        level, error = weighted_mean(surprise[wait], weight[wait])
+        best = Arm(None, None, None, p_wait, error, p_wait, int(wait.sum()))
+        best_worth = 0.0
         factors = np.stack([actions.channel, actions.tone, actions.offer], axis=1)
-        for channel, tone, offer in np.unique(factors[actions.is_contact], axis=0):
-            mine = (factors[log.action] == (channel, tone, offer)).all(axis=1) & seen
+        for arm in np.unique(factors[actions.is_contact], axis=0):
+            mine = (factors[action] == arm).all(axis=1) & actions.is_contact[action]
             if mine.sum() < _ROWS:
                 continue
-            p, stderr = weighted_mean(log.reward[mine], log.propensity[mine])
-            cost = float(actions.cost[(factors == (channel, tone, offer)).all(axis=1)].max())
-            worth = (p - p_wait - np.hypot(stderr, stderr_wait)) * amount - cost
+            mean, stderr = weighted_mean(surprise[mine], weight[mine])
+            uplift, stderr = mean - level, float(np.hypot(stderr, error))
+            cost = float(actions.cost[(factors == arm).all(axis=1)].max())
+            worth = (uplift - 2.0 * stderr) * amount - cost
             if worth > best_worth:
-                names = (actions.channels[channel], actions.tones[tone], actions.offers[offer])
+                names = (actions.channels[arm[0]], actions.tones[arm[1]], actions.offers[arm[2]])
+                best = Arm(*names, p_wait + uplift, stderr, p_wait, int(mine.sum()))
                 best_worth = worth
-                best = Arm(*names, p, stderr, p_wait, int(mine.sum()))
         return best
 
     def _gentlest(self, why: str) -> Arm:
@@ -153,18 +161,34 @@ class BestConstant(Policy):
         return _ConstantCase(self.arm, self.catalogue, state), {}
 
 
-def weighted_mean(reward: Floats, propensity: Floats) -> tuple[float, float]:
-    """Self-normalised inverse-propensity mean and its standard error.
+def weighted_mean(values: Floats, weight: Floats) -> tuple[float, float]:
+    """Self-normalised weighted mean and its standard error.
 
     Examples
     --------
     >>> import numpy as np
-    >>> weighted_mean(np.array([1.0, 0.0]), np.array([0.5, 0.25]))[0]
+    >>> weighted_mean(np.array([1.0, 0.0]), np.array([1.0, 2.0]))[0]
     0.3333333333333333
     """
-    weight = 1.0 / propensity
-    mean = float(weight @ reward / weight.sum())
-    return mean, float(np.sqrt((weight**2) @ (reward - mean) ** 2) / weight.sum())
+    mean = float(weight @ values / weight.sum())
+    return mean, float(np.sqrt((weight**2) @ (values - mean) ** 2) / weight.sum())
+
+
+def expected(X: NDArray[Any], y: Floats, account: Ints) -> Floats:
+    """Predict y from X by ridge regression, each half of the accounts from the other half."""
+    known = ~np.isnan(X)
+    Z = np.where(known, np.sign(X) * np.log1p(np.abs(np.where(known, X, 0.0))), 0.0)
+    Z = Z.astype(np.float64)
+    spread = Z.std(axis=0)
+    Z = (Z - Z.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    Z = np.column_stack([Z, np.ones(len(Z))])
+    penalty = np.diag([*np.full(Z.shape[1] - 1, 10.0), 1e-6])
+    made = np.empty(len(y))
+    half = np.unique(account, return_inverse=True)[1].reshape(-1) % 2
+    for own in (half == 0, half == 1):
+        rest = Z[~own]
+        made[own] = Z[own] @ np.linalg.solve(rest.T @ rest + penalty, rest.T @ y[~own])
+    return made
 
 
 class _ConstantCase(Case):

@@ -34,7 +34,7 @@ class Effects:
     categories : mapping of str to tuple of str
         Their categories.
     note : str
-        Reason to print with every contact; empty where the effects are learnt.
+        What to know about the effects, printed among the reasons; empty where they are learnt.
     rows : int
         Logged decisions that the model was fitted on.
     """
@@ -100,7 +100,7 @@ def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalo
         from collectopt.models import ResponseModel
 
         response = ResponseModel()
-    kept = log.observed
+    kept = log.observed & (log.propensity < 1.0)  # what was certain teaches nothing of effects
     model = response.fit(
         log.X[kept],
         log.reward[kept],
@@ -109,8 +109,13 @@ def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalo
         propensity=log.propensity[kept],
         account=log.account[kept],
     )
+    model = model or response
+    gate = getattr(model, "gate", None)
+    note = ""
+    if gate is not None and not gate.open:
+        note = f"The book's log shows no effect of contacts (z = {gate.z:.1f}), so none is counted."
     names, categories = matrix.names, dict(matrix.categories)
-    return Effects(model or response, names, categories, rows=int(kept.sum()))
+    return Effects(model, names, categories, note, int(kept.sum()))
 
 
 def _unusable(log: DecisionLog) -> str:

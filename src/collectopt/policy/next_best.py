@@ -235,5 +235,5 @@ class _NextBestCase(Case):
         terms = {name: v[:, 0] for name, v in self.objective.breakdown(block).items()}
         p, p_wait = block.p[:, 0], block.p_wait[:, 0]
         value = np.sum(list(terms.values()), axis=0) if terms else np.zeros(len(action))
-        notes = tuple(self.note if k else "" for k in action)
+        notes = (self.note,) * len(action)
         return Details(p, p_wait, p * block.open_amount[:, 0], value, terms, notes)

@@ -162,7 +162,8 @@ class _Writer:
             )
         elif taken == 0:
             said.append(self._why_wait(row, known.verdict.refused[j], known.verdict.allowed[j]))
-        if details.notes and details.notes[j]:
+        reachable = known.verdict.allowed[j][actions.is_contact].any()
+        if details.notes and details.notes[j] and (taken or reachable):
             said.append(details.notes[j])
         if taken and np.isfinite(details.p_pay[j]):
             said.append(
