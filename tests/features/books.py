@@ -17,6 +17,7 @@ Rows = list[dict[str, Any]]
 Book = dict[str, Rows]
 
 START = date(2025, 1, 1)
+ONE_US = timedelta(microseconds=1)
 SPAN = 430
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", None)
 CHANNELS = ("email", "phone", "letter", "none")
@@ -164,7 +165,8 @@ def _invoice(rng: random.Random, book: Book, account: dict[str, Any], name: str)
 
 
 def _contact(rng: random.Random, book: Book, account: str, name: str) -> None:
-    sent = _moment(rng)
+    paid = [p["paid_at"] for p in book["payments"] if p["account_id"] == account]
+    sent = rng.choice((_moment(rng), _moment(rng), rng.choice(paid or [_moment(rng)])))
     contact = {
         "contact_id": name,
         "account_id": account,
@@ -175,7 +177,7 @@ def _contact(rng: random.Random, book: Book, account: str, name: str) -> None:
     }
     book["contacts"].append(contact)
     for _ in range(rng.choice((0, 0, 1, 2))):
-        later = sent + timedelta(hours=rng.choice((0, 1, 30, 200)))
+        later = sent + timedelta(hours=rng.choice((0, 1, 30, 1500)))
         _response(rng, book, account, name, later)
 
 
@@ -231,22 +233,29 @@ def to_ledger(book: Book, *, own: tuple[str, ...] = OWN) -> Ledger:
     )
 
 
+def event_times(book: Book) -> list[datetime]:
+    """Instants of payments, contacts and responses (those that are not mere days)."""
+    times = [row["sent_at"] for row in book["contacts"]]
+    times += [row["paid_at"] for row in book["payments"]]
+    times += [row["at"] for row in book["responses"]]
+    return [moment for moment in times if isinstance(moment, datetime)]
+
+
 def random_rows(
     seed: int, book: Book, n: int = 24, *, pick: Callable[[datetime], bool] = lambda _: True
 ) -> Rows:
-    """Rows to compute features for: at odd times, at local midnights and at the very instants
+    """Rows to compute features for: at odd times, around local midnights and at the very instants
     of events; some name a claim."""
     rng = random.Random(seed)
     rows: Rows = []
-    events = [row["sent_at"] for row in book["contacts"]]
-    events += [r["paid_at"] for r in book["payments"] if isinstance(r["paid_at"], datetime)]
+    events = event_times(book)
     while len(rows) < n:
         account = rng.choice(book["accounts"])
         day = START + timedelta(days=rng.randrange(-5, SPAN + 60))
         as_of = rng.choice(
             (
                 midnight(day, zone(account)),
-                midnight(day, zone(account)),
+                midnight(day, zone(account)) - ONE_US,
                 datetime.combine(day, time(rng.randrange(24), 30), UTC),
                 rng.choice(events or [datetime.combine(day, time(), UTC)]),
             )

@@ -11,18 +11,17 @@ import math
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from collectopt.schema import Ledger
 
-from .books import local_day, midnight, zone
+from .books import ONE_US, local_day, midnight, zone
 
 NEVER = 3650
 Row = dict[str, Any]
-ONE_US = timedelta(microseconds=1)
 
 
 @dataclass
@@ -469,7 +468,3 @@ class Case:
             "invoices.article": claim["article"],
             "invoices.weight": claim["weight"],
         }
-
-
-def as_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)

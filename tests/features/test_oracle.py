@@ -13,7 +13,7 @@ from collectopt.schema import Snapshot
 from .books import random_book, random_rows, to_ledger
 from .oracle import Oracle
 
-BOOKS = [(seed, seed % 4 == 3) for seed in range(24)]
+BOOKS = [(seed, seed % 4 == 3) for seed in range(20)]
 
 
 @pytest.mark.parametrize(("seed", "days_only"), BOOKS)
@@ -62,7 +62,7 @@ def test_the_oracle_covers_every_definition():
 def test_random_books_exercise_every_feature():
     """An oracle proves nothing about a feature that never leaves its default."""
     moved = set()
-    for seed, days_only in BOOKS[:10]:
+    for seed, days_only in BOOKS[:8]:
         book = random_book(seed, days_only=days_only)
         matrix = compute(Snapshot.from_rows(to_ledger(book), random_rows(seed, book)))
         for name in matrix.names:

@@ -13,9 +13,11 @@ from collectopt.features import compute
 from collectopt.schema import Snapshot
 
 from .books import (
+    ONE_US,
     SPAN,
     START,
     Book,
+    event_times,
     local_day,
     midnight,
     random_book,
@@ -25,7 +27,7 @@ from .books import (
 )
 
 TIME = {"payments": "paid_at", "contacts": "sent_at", "responses": "at", "holds": "from_on"}
-MUTATIONS = ("drop", "squeeze", "scramble", "add")
+MUTATIONS = ("drop", "squeeze", "scramble")
 
 
 def zones(book: Book):
@@ -137,9 +139,10 @@ def _add(book: Book, where, cut: datetime, *, days_only: bool) -> None:
             for kind in ("plan_broken", "promise_broken", "dispute_resolved", "promised", "opened")
         ]
         book["responses"] += [
-            base | {"at": at, "kind": "clicked", "contact_id": contact["contact_id"],
+            base | {"at": at, "kind": kind, "contact_id": contact["contact_id"],
                     "amount": None, "due_on": None}
             for contact in book["contacts"] if contact["account_id"] == account
+            for kind in ("opened", "clicked", "answered", "bounced")
         ]  # fmt: skip
         book["holds"] += [
             base | {"kind": kind, "from_on": day, "to_on": None, "invoice_id": None}
@@ -148,23 +151,24 @@ def _add(book: Book, where, cut: datetime, *, days_only: bool) -> None:
 
 
 def cuts(book: Book, rng: random.Random) -> list[datetime]:
-    """A local midnight, an odd time and the very instant of an event."""
+    """A local midnight, the last moment before one, an odd time and the instant of an event."""
     day = START + timedelta(days=rng.randrange(60, SPAN))
-    events = [row["sent_at"] for row in book["contacts"]] or [datetime.combine(day, time(), UTC)]
+    events = event_times(book) or [datetime.combine(day, time(), UTC)]
     return [
         midnight(day, zone(rng.choice(book["accounts"]))),
+        midnight(day, zone(rng.choice(book["accounts"]))) - ONE_US,
         datetime.combine(day, time(14, 7), UTC),
         rng.choice(events),
     ]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_the_future_changes_nothing(seed):
     rng = random.Random(seed)
     book = random_book(seed, days_only=seed % 3 == 2)
     where = zones(book)
     issued = {row["invoice_id"]: row["issued_on"] for row in book["invoices"]}
-    for cut in cuts(book, rng):
+    for i, cut in enumerate(cuts(book, rng)):
         rows = random_rows(seed, book, 16, pick=lambda as_of, cut=cut: as_of <= cut)
         rows += [{"account_id": name, "as_of": cut, "invoice_id": None} for name in where]
         for row in rows:  # a claim issued on the very day is the row's own, not the future
@@ -172,7 +176,7 @@ def test_the_future_changes_nothing(seed):
             if name and not is_known(issued[name], where[row["account_id"]], row["as_of"]):
                 row["invoice_id"] = None
         before = compute(Snapshot.from_rows(to_ledger(book), rows))
-        for how in MUTATIONS:
+        for how in ("add", MUTATIONS[(seed + i) % len(MUTATIONS)]):
             ledger = to_ledger(mutate(book, cut, how, rng))
             after = compute(Snapshot.from_rows(ledger, rows))
             assert after.names == before.names, how
