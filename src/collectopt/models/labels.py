@@ -335,6 +335,9 @@ def landmarks(
     since = moment - np.timedelta64(int(years * 365.25 * DAY_US), "us")
     rng = np.random.default_rng(seed)
     claims = ledger.timeline.claims
+    # Claims of later days would shift the draws below.
+    known = pc.less(claims["known_at"], pa.scalar(moment.item()).cast(INSTANT))
+    claims = claims.filter(known)
     zones = ledger.zones.take(claims["account"].combine_chunks())
     parts: list[pa.Table] = []
     kinds = _moments(claims, rng)
