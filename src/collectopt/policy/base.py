@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from collectopt import __version__
-from collectopt.exceptions import InputError, NotFittedError
+from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.policy.draws import seed_of
 from collectopt.policy.engine import Bools, Case, Setting
 from collectopt.policy.record import decide
@@ -135,8 +135,16 @@ class Policy(ABC):
         NotFittedError
         InputError
             The folder holds something else.
+        ArtifactError
+            A part cannot be written down: own rules, own terms, a model without ``save``.
         """
         version = self.version
+        known = Rules.from_catalogue(self.catalogue)
+        if self.rules != known.without(set(known.codes) - set(self.rules.codes)):
+            raise ArtifactError(
+                "a policy with own rules cannot be saved: only those of the catalogue, or some of "
+                "them (rules.without([...])), can be written down."
+            )
         with atomic_folder(Path(path), marker=MARKER) as folder:
             self._save_models(folder)
             head = {
