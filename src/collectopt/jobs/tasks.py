@@ -143,7 +143,7 @@ def try_backtest(
             split = rolling_cuts(ledger, n=n, every="60D", horizon=horizons[-1], end=end)
         except InputError:
             continue
-        return backtest(PaymentModel, ledger, split, horizons)
+        return backtest(_account_model, ledger, split, horizons)
     return None
 
 
@@ -306,3 +306,7 @@ def write_report(
         )
     metrics = {} if result is None else {k: round(v, 4) for k, v in result.metrics().items()}
     return {"as_of": f"{end}Z", "accounts": len(ledger.accounts), "metrics": metrics}
+
+
+def _account_model() -> PaymentModel:
+    return PaymentModel(event="full", levels=("account",))

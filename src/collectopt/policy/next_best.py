@@ -106,7 +106,7 @@ class NextBestAction(Policy):
         if payment is None:
             from collectopt.models import PaymentModel
 
-            payment = PaymentModel(event="full")
+            payment = PaymentModel(event="full", levels=("account",))
         if hasattr(payment, "fit"):
             payment = payment.fit(ledger, as_of=moment) or payment
         self.payment_ = payment
@@ -206,20 +206,26 @@ class _NextBestCase(Case):
         self.outlook, self.state, self.objective = outlook, state, objective
         self.catalogue, self.note = catalogue, note
 
-    def block(self, rows: slice) -> Block:
-        """Give what the terms of the objective see of a block of accounts."""
+    def block(self, rows: slice, action: Ints | None = None) -> Block:
+        """Give what the terms of the objective see: all actions (b, K), or one a row (b, 1)."""
         outlook, actions = self.outlook, self.outlook.actions
         p_wait = outlook.p_wait[rows, None]
+        if action is None:
+            uplift, pick, axis = outlook.uplift(rows), np.arange(len(actions)), 0
+        else:
+            theta = outlook.theta if len(outlook.theta) == 1 else outlook.theta[rows]
+            effect = (theta * outlook.phi[action]).sum(axis=1, keepdims=True)
+            uplift, pick, axis = np.clip(p_wait + effect, 0.0, 1.0) - p_wait, action, 1
         return Block(
-            p=p_wait + outlook.uplift(rows),
+            p=p_wait + uplift,
             p_wait=p_wait,
             open_amount=outlook.open_amount[rows, None],
             days=outlook.days[rows, None],
             lifetime_value=outlook.lifetime_value[rows, None],
             contacts=self.state.recent[rows, None].astype(np.float64),
-            cost=actions.cost[None, :],
-            tone=actions.tone[None, :].astype(np.float64),
-            contact=actions.is_contact[None, :],
+            cost=np.expand_dims(actions.cost[pick], axis),
+            tone=np.expand_dims(actions.tone[pick], axis).astype(np.float64),
+            contact=np.expand_dims(actions.is_contact[pick], axis),
             discount_rate=self.catalogue.discount_rate,
             complaint_cost=self.catalogue.value.complaint_cost,
             unknown_value=self.catalogue.value.lifetime_value,
@@ -231,7 +237,7 @@ class _NextBestCase(Case):
 
     def details(self, rows: slice, action: Ints) -> Details:
         """Probabilities and EUR by term of the actions taken."""
-        block = self.block(rows).chosen(action)
+        block = self.block(rows, action)
         terms = {name: v[:, 0] for name, v in self.objective.breakdown(block).items()}
         p, p_wait = block.p[:, 0], block.p_wait[:, 0]
         value = np.sum(list(terms.values()), axis=0) if terms else np.zeros(len(action))

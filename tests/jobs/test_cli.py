@@ -1,0 +1,211 @@
+"""The command line: what it prints, what it writes, how it ends."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from collectopt.jobs.cli import main
+from collectopt.schema.decisions import SCHEMA
+from collectopt.schema.ledger import Ledger
+from collectopt.simulation import Book
+
+BOOK = Book("shop", accounts=120, seed=3, weeks=40)
+AS_OF = BOOK.as_of.isoformat()
+CONFIG = """
+explore = 0.05
+timezone = "Europe/Berlin"
+[[channels]]
+name = "email"
+cost = 0.05
+[[channels]]
+name = "sms"
+cost = 0.09
+[[channels]]
+name = "letter"
+cost = 1.2
+[[channels]]
+name = "phone"
+cost = 4.5
+capacity = 5
+[tones]
+order = ["friendly", "neutral", "firm"]
+[offers]
+names = ["none", "instalments"]
+[slots]
+hours = [10, 18]
+"""
+
+
+def run(monkeypatch, capsys, *words: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["collectopt", *map(str, words)])
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a book, a catalogue and a trained policy."""
+    folder = tmp_path_factory.mktemp("cli")
+    BOOK.ledger().to_parquet(folder / "book")
+    (folder / "collections.toml").write_text(CONFIG)
+    patch = pytest.MonkeyPatch()
+    words = ["collectopt", "train", str(folder / "book"), "--config"]
+    words += [str(folder / "collections.toml"), "--as-of", AS_OF, "--out", str(folder / "nba")]
+    patch.setattr(sys, "argv", [*words, "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    patch.undo()
+    assert end.value.code == 0
+    return folder
+
+
+def test_help_and_version(monkeypatch, capsys):
+    code, out, _ = run(monkeypatch, capsys, "--help")
+    assert code == 0
+    for command in ("demo", "validate", "train", "decide", "evaluate", "simulate"):
+        assert command in out
+    code, out, _ = run(monkeypatch, capsys, "--version")
+    assert (code, out.split()[0]) == (0, "collectopt")
+
+
+def test_validate_a_sound_book(monkeypatch, capsys, place):
+    code, out, _ = run(monkeypatch, capsys, "validate", place / "book", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["valid"]
+    assert facts["rows"]["accounts"] == 120
+    code, out, _ = run(monkeypatch, capsys, "validate", place / "book")
+    assert (code, "The book is sound" in out) == (0, True)
+
+
+def test_validate_names_every_fault_and_writes_nothing(monkeypatch, capsys, place, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    ledger = Ledger.from_parquet(place / "book")
+    for name in ("accounts", "invoices", "payments", "contacts", "responses", "holds"):
+        frame = ledger.table(name).to_pandas()
+        if name == "accounts":
+            frame = frame.drop(columns="country")
+        if name == "invoices":
+            frame["currency"] = "XXL"
+        if name == "contacts":
+            frame.loc[0, "propensity"] = 3.0
+            frame.loc[1, "channel"] = "pigeon"
+        if name == "payments":
+            frame["paid_at"] = frame["paid_at"].dt.tz_localize(None)
+        frame.to_parquet(broken / f"{name}.parquet")
+    before = sorted(p.name for p in broken.iterdir())
+    code, out, err = run(monkeypatch, capsys, "validate", broken)
+    assert (code, out) == (1, "")
+    for part in (
+        "accounts.country", "invoices.currency", "contacts.propensity", "contacts.channel",
+        "payments.paid_at", "5 faults",
+    ):  # fmt: skip
+        assert part in err
+    code, out, _ = run(monkeypatch, capsys, "validate", broken, "--json")
+    assert code == 1
+    assert len(json.loads(out)["faults"]) == 5
+    assert sorted(p.name for p in broken.iterdir()) == before
+
+
+def test_decide_is_repeatable_and_resumes(monkeypatch, capsys, place, tmp_path):
+    out = tmp_path / "d.parquet"
+    words = ["decide", place / "book", "--model", place / "nba", "--as-of", AS_OF, "--out", out]
+    code, text, _ = run(monkeypatch, capsys, *words, "--json")
+    facts = json.loads(text)
+    table = pq.read_table(out)
+    assert code == 0
+    assert table.schema.remove_metadata() == SCHEMA
+    assert facts["accounts"] == len(table)
+    first = out.read_bytes()
+    stamp = out.stat().st_mtime_ns
+    code, text, _ = run(monkeypatch, capsys, *words, "--json", "--resume")
+    assert (code, out.stat().st_mtime_ns) == (0, stamp)
+    assert json.loads(text) == facts
+    run(monkeypatch, capsys, *words, "--seed", 1, "--resume")
+    assert out.read_bytes() != first
+    run(monkeypatch, capsys, *words)
+    assert out.read_bytes() == first
+    assert [p.name for p in tmp_path.iterdir()] == ["d.parquet"]
+
+
+def test_a_run_that_fails_keeps_the_old_output(monkeypatch, capsys, place, tmp_path):
+    out = tmp_path / "d.parquet"
+    out.write_text("old")
+    words = ["--as-of", "2026-01-01T08:00", "--out", out]
+    code, _, err = run(
+        monkeypatch, capsys, "decide", place / "book", "--model", place / "nba", *words
+    )
+    assert (code, out.read_text()) == (1, "old")
+    assert "without an offset" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "BOOK", "--as-of", "soon", "--out", "OUT"], "an ISO 8601 date or time"),
+        (["train", "BOOK", "--as-of", "1990-01-01", "--out", "OUT"], "claims that were open before"),
+        (["train", "BOOK", "--as-of", AS_OF, "--out", "BOOK/accounts.parquet"], "accounts.parquet"),
+        (["train", "nowhere", "--as-of", AS_OF, "--out", "OUT"], "no such folder"),
+        (["train", "BOOK", "--as-of", AS_OF, "--out", "OUT", "--config", "no.toml"], "no such file"),
+        (["decide", "BOOK", "--model", "BOOK", "--as-of", AS_OF, "--out", "OUT"], "no saved policy"),
+        (["simulate", "--kind", "moon"], "shop"),
+    ],
+)  # fmt: skip
+def test_bad_input_ends_with_one_message_and_code_1(
+    monkeypatch, capsys, place, tmp_path, words, message
+):
+    paths = {"BOOK": place / "book", "OUT": tmp_path / "out"}
+    words = [str(paths.get(w, w)).replace("BOOK", str(paths["BOOK"])) for w in words]
+    code, out, err = run(monkeypatch, capsys, *words)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_accounts_that_fall_back_are_counted_with_code_3(monkeypatch, capsys):
+    from collectopt.jobs import cli
+    from collectopt.jobs.tasks import Summary
+
+    monkeypatch.setattr(
+        "collectopt.jobs.tasks.decide", lambda *_, **__: Summary({"command": "decide"}, {"why": 7})
+    )
+    words = ["decide", "b", "--model", "m", "--as-of", "2026-01-01", "--out", "o"]
+    code, out, err = run(monkeypatch, capsys, *words, "--json")
+    assert code == cli.FELL_BACK
+    assert json.loads(out)["fallbacks"] == {"why": 7}
+    assert "7 accounts wait: why" in err
+
+
+def test_evaluate_writes_one_file(monkeypatch, capsys, place, tmp_path):
+    out = tmp_path / "report.html"
+    code, text, _ = run(
+        monkeypatch, capsys, "evaluate", place / "book", "--model", place / "nba", "--out", out,
+        "--json",
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads(text)["metrics"]["log_loss_28D"] > 0
+    html = out.read_text()
+    assert "data:image/png" in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+def test_simulate(monkeypatch, capsys, place):
+    code, out, _ = run(
+        monkeypatch, capsys, "simulate", "--accounts", 60, "--weeks", 2, "--policy", place / "nba",
+        "--json",
+    )  # fmt: skip
+    assert code == 0
+    assert len(json.loads(out)["rows"]) == 2
