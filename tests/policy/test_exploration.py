@@ -72,7 +72,7 @@ def test_monte_carlo_confirms_the_propensities(epsilon):
             counts, joins, np.stack([u[:, 0], fresh[:, 0]], 1), epsilon, usage=usage, limits=limits
         )
         assert (one.open == first.open).all()
-        drawn = one.draw(every, allowed, CHANNEL, fresh[:, 1:])
+        drawn = one.draw(every, lambda i: allowed[i], CHANNEL, fresh[:, 1:])
         explored = np.where(drawn > 0, CHANNEL[drawn], -1)
         used = usage[explored[explored >= 0]].sum(axis=0)
         assert (used <= one.reserve + 1e-9).all(), "what was set aside is not enough"

@@ -120,7 +120,7 @@ def test_another_channel_where_the_own_one_is_not_permitted():
                 "email_ok": False,
                 "timezone": "Europe/Berlin",
             }
-        ],  # fmt: skip
+        ],
         invoices=[invoice("I1", "2026-01-10")],
     )
     row = FixedLadder(CATALOGUE).decide(ledger, "2026-01-20").to_arrow().to_pylist()[0]

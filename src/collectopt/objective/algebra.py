@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True)
 class Block:
     """What the terms see: b accounts times K actions, every array broadcastable to (b, K).
+
+    With one action an account K is 1, and the actions' arrays are (b, 1) too.
 
     Attributes
     ----------
@@ -59,17 +61,6 @@ class Block:
     discount_rate: float = 0.0
     complaint_cost: float = 0.0
     unknown_value: float = 0.0
-
-    def chosen(self, action: NDArray[np.integer[Any]]) -> Block:
-        """Keep one action a row: ``action`` (b,) holds its index. Arrays are (b, 1) then."""
-        index = np.asarray(action)
-        pick: dict[str, Any] = {
-            name: np.broadcast_to(getattr(self, name), self.p.shape)[np.arange(len(index)), index][
-                :, None
-            ]
-            for name in ("p", "cost", "tone", "contact")
-        }
-        return replace(self, **pick)
 
 
 class Objective:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,26 +64,27 @@ class Exploration:
         mixed = (1.0 - self.epsilon) * (action == greedy) + self.epsilon * drawn
         return np.where(joins, mixed, (action == greedy).astype(np.float64))
 
-    def draw(self, rows: slice, allowed: Bools, channel: Ints, u: Floats) -> Ints:
+    def draw(self, rows: slice, allowed: Callable[[int], Bools], channel: Ints, u: Floats) -> Ints:
         """Draw the exploring action of each account of a block; -1 where it does not explore.
 
         Parameters
         ----------
         rows : slice
-        allowed : bool array (b, K)
+        allowed : callable
+            Number of the account in the block -> its permitted actions, bool (K,).
         channel : int array (K,)
             Channel of each action, -1 = none.
         u : ndarray (b, 2)
             Uniform numbers for the channel and the action.
         """
-        drawn = np.full(len(allowed), -1, dtype=np.int64)
+        drawn = np.full(len(u), -1, dtype=np.int64)
         for i in np.flatnonzero(self.explores[rows]):
             open_channels = np.flatnonzero(self.open[rows][i])
             pick = int(u[i, 0] * (1 + len(open_channels)))
             if pick == 0:
                 drawn[i] = 0
                 continue
-            among = np.flatnonzero(allowed[i] & (channel == open_channels[pick - 1]))
+            among = np.flatnonzero(allowed(int(i)) & (channel == open_channels[pick - 1]))
             drawn[i] = among[int(u[i, 1] * len(among))]
         return drawn
 

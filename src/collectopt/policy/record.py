@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -56,15 +57,29 @@ class _Writer:
     setting: Setting
     outcome: Outcome
 
+    @cached_property
+    def contact(self) -> NDArray[np.bool_]:
+        return self.setting.actions.is_contact
+
+    @cached_property
+    def channel(self) -> Ints:
+        """Channel of each action, -1 = none."""
+        return np.where(self.contact, self.setting.actions.channel, -1).astype(np.int64)
+
+    @cached_property
+    def reachable(self) -> NDArray[np.bool_]:
+        """Accounts that the rules allow to contact."""
+        wanted = self.outcome.wanted
+        return wanted.counts.any(axis=1) | (wanted.yields > 0)
+
     def block(self, case: Case, rows: slice) -> tuple[dict[str, pa.Array], Mapping[str, Floats]]:
         """Columns of the table for a block of accounts, and the terms of their values."""
         setting, outcome, actions = self.setting, self.outcome, self.setting.actions
         verdict = setting.rules.evaluate(setting.state, setting.layout, rows)
-        channel = np.where(actions.is_contact, actions.channel, -1).astype(np.int64)
-        drawn = outcome.exploration.draw(rows, verdict.allowed, channel, outcome.u[rows])
+        drawn = outcome.exploration.draw(rows, verdict.allowed_to, self.channel, outcome.u[rows])
         greedy = outcome.greedy[rows]
         taken = np.where(drawn >= 0, drawn, greedy)
-        propensity = outcome.exploration.propensity(rows, taken, channel[taken], greedy)
+        propensity = outcome.exploration.propensity(rows, taken, self.channel[taken], greedy)
         details = case.details(rows, taken)
         rival = np.where(taken == greedy, outcome.rival[rows], greedy)
         ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)[rows]
@@ -83,7 +98,7 @@ class _Writer:
             **self._factors(rows, taken),
             **{name: pa.array(v, pa.float64(), from_pandas=True) for name, v in numbers.items()},
             "runner_up": pa.array(
-                [str(actions[k]) if k >= 0 else None for k in rival], pa.string()
+                [actions.names[k] if k >= 0 else None for k in rival], pa.string()
             ),
             "reasons": pa.array(
                 [
@@ -110,7 +125,7 @@ class _Writer:
         actions, state, layout = self.setting.actions, self.setting.state, self.setting.layout
         channel = [
             actions.channels[actions.channel[k]]
-            if actions.is_contact[k]
+            if self.contact[k]
             else ActionKind(int(actions.kind[k])).channel
             for k in taken
         ]
@@ -124,7 +139,7 @@ class _Writer:
         slot = {pair: s for s, pair in enumerate(layout.slots)}
         sent = [
             int(state.send_at[clock, slot[int(actions.day[k]), float(actions.hour[k])]])
-            if actions.is_contact[k]
+            if self.contact[k]
             else None
             for k, clock in zip(taken, state.clock[rows], strict=True)
         ]
@@ -137,11 +152,12 @@ class _Writer:
 
     def _trace(self, row: int, refused: Ints) -> list[str]:
         """Say which rules refused how many actions, in order of precedence."""
-        counts = dict(zip(self.setting.rules.codes, refused.tolist(), strict=True))
+        codes = self.setting.rules.codes
+        counts = {codes[i]: int(refused[i]) for i in np.flatnonzero(refused)}
         withheld = int(self.outcome.wanted.yields[row])
         if withheld:
             counts["CONTACT_CAP"] = counts.get("CONTACT_CAP", 0) + withheld
-        return [f"{code}: {count} refused" for code, count in counts.items() if count]
+        return [f"{code}: {count} refused" for code, count in counts.items()]
 
     def _reasons(self, row: int, j: int, known: _Row) -> list[str]:
         """Say why, in plain words; never empty."""
@@ -154,16 +170,15 @@ class _Writer:
             other = (
                 "the same would have been chosen anyway"
                 if taken == outcome.greedy[row]
-                else f"otherwise: {actions[int(outcome.greedy[row])]}"
+                else f"otherwise: {actions.names[outcome.greedy[row]]}"
             )
             said.append(
                 f"Drawn at random (this action with probability {known.propensity:.2%}) to learn "
                 f"what works; {other}."
             )
         elif taken == 0:
-            said.append(self._why_wait(row, known.verdict.refused[j], known.verdict.allowed[j]))
-        reachable = known.verdict.allowed[j][actions.is_contact].any()
-        if details.notes and details.notes[j] and (taken or reachable):
+            said.append(self._why_wait(row, known.verdict.refused[j]))
+        if details.notes and details.notes[j] and self.reachable[row]:
             said.append(details.notes[j])
         if taken and np.isfinite(details.p_pay[j]):
             said.append(
@@ -176,15 +191,15 @@ class _Writer:
                 f"Worth {details.value[j]:+,.2f} EUR against waiting, "
                 f"cost {actions.cost[taken]:,.2f} EUR included."
             )
-        return said or [f"Chosen: {actions[int(taken)]}."]
+        return said or [f"Chosen: {actions.names[taken]}."]
 
-    def _why_wait(self, row: int, refused: Ints, allowed: NDArray[np.bool_]) -> str:
+    def _why_wait(self, row: int, refused: Ints) -> str:
         outcome, actions, rules = self.outcome, self.setting.actions, self.setting.rules
-        contacts = int(actions.is_contact.sum())
-        alone = [p for p, n in zip(rules.permissions, refused, strict=True) if n >= contacts]
+        contacts = int(self.contact.sum())
+        alone = [rules.permissions[i] for i in np.flatnonzero(refused >= contacts)]
         if alone:
             return "No contact: " + "; ".join(f"{p.reason} ({p.code})" for p in alone) + "."
-        if not allowed[actions.is_contact].any():
+        if not self.reachable[row]:
             codes = [c for c, n in zip(rules.codes, refused, strict=True) if n]
             return f"No contact: {', '.join(codes)} together refuse every action."
         if outcome.wanted.yields[row]:
@@ -192,9 +207,10 @@ class _Writer:
         best, value = int(outcome.rival[row]), float(outcome.rival_value[row])
         if best < 0:
             return "Waiting: the policy wants no action now."
+        name = actions.names[best]
         if value > 0:
             return (
-                f"Waiting: {actions[best]} would be worth {value:,.2f} EUR, but what it takes is "
-                "scarce and worth more elsewhere."
+                f"Waiting: {name} would be worth {value:,.2f} EUR, but what it takes is scarce "
+                "and worth more elsewhere."
             )
-        return f"Waiting is best: the next best, {actions[best]}, would be worth {value:,.2f} EUR."
+        return f"Waiting is best: the next best, {name}, would be worth {value:,.2f} EUR."

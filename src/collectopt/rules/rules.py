@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,20 +34,36 @@ from collectopt.schema.catalogue import Catalogue
 JURISDICTIONS = ("none", "de", "eu")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verdict:
-    """What b accounts may get.
+    """What b accounts may get, kept by the factors that the rules speak about.
 
     Attributes
     ----------
-    allowed : bool array (b, K)
-        Waiting and stopping always are.
+    layout : Layout
+    masks : mapping of Unit to bool array (b, columns of the unit + 1)
+        What is free; the last column is always.
     refused : int array (b, number of rules)
         How many actions each rule refuses, whatever the others say.
     """
 
-    allowed: NDArray[np.bool_]
+    layout: Layout
+    masks: Mapping[Unit, NDArray[np.bool_]]
     refused: NDArray[np.int64]
+
+    @property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Permitted actions, (b, K). Waiting and stopping always are."""
+        allowed = np.ones((len(self.refused), len(self.layout.actions)), dtype=bool)
+        for unit, free in self.masks.items():
+            if not free.all():
+                allowed &= free[:, self.layout.index[unit]]
+        return allowed
+
+    def allowed_to(self, row: int) -> NDArray[np.bool_]:
+        """Permitted actions of one account of the block, (K,)."""
+        parts = [free[row, self.layout.index[unit]] for unit, free in self.masks.items()]
+        return np.all([np.ones(len(self.layout.actions), dtype=bool), *parts], axis=0)
 
 
 @dataclass(frozen=True)
@@ -74,7 +91,7 @@ class Rules:
                 "rules", "permissions", expected="each code once", found=", ".join(twice)
             )
 
-    @property
+    @cached_property
     def codes(self) -> tuple[str, ...]:
         """Codes in order of precedence."""
         return tuple(p.code for p in self.permissions)
@@ -138,9 +155,6 @@ class Rules:
             mask = permission.refuse(state, layout, rows)
             refused[:, j] = mask @ layout.counts(unit)
             masks[unit] = masks[unit] | mask if unit in masks else mask
-        allowed = np.ones((b, len(layout.actions)), dtype=bool)
-        for unit, mask in masks.items():
-            if mask.any():
-                free = np.concatenate([~mask, np.ones((b, 1), dtype=bool)], axis=1)
-                allowed &= free[:, layout.index[unit]]
-        return Verdict(allowed, refused)
+        always = np.ones((b, 1), dtype=bool)
+        free = {unit: np.concatenate([~mask, always], axis=1) for unit, mask in masks.items()}
+        return Verdict(layout, free, refused)
