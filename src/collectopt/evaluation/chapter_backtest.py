@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from collectopt.evaluation.page import Block, Card, Cell, Column, Picture, Section, Table
@@ -50,23 +48,25 @@ def backtest_chapter(result: BacktestResult) -> Section:
     lead = (
         f"At each cut ({cuts}) everything was fitted on what was known before it, then asked for "
         f"the probability that {what}, for every {unit} that was open at later dates. Only "
-        f"predictions whose horizon was over when the ledger ended are judged; "
-        f"{_total(result.excluded.column('rows').to_pylist()):,} were left out. "
-        f"{', '.join(result.rivals)} show what comes for free."
+        f"predictions whose horizon was over when the ledger ended are judged; {_left_out(result)} "
+        "left out. "
+        f"{' and '.join(result.rivals)} show what comes for free."
     )
+    several = len(result.split.folds) > 1
     blocks = [
         Block("Scores on unseen data", table=_score_table(result)),
         Block("Log-loss saved against the rivals", figure=_gain_picture(result)),
         *([Block("How much comes in", table=_amount_table(result))] if len(result.amounts) else []),
         Block("Calibration", figure=_reliability_picture(result)),
-        Block("Level over time", figure=_cut_picture(result)),
+        *([Block("Level over time", figure=_cut_picture(result))] if several else []),
         Block(
             "Ranking",
             figure=Picture.of(
                 result.plot_roc(),
                 "ROC curves: how many payers are found when so many non-payers are flagged by "
-                "mistake. The dashed line is guessing. For real payments .60 to .75 is usual; "
-                "above .85 suspect that the future leaked in.",
+                "mistake. The dashed line is guessing. Among real claims of one age .60 to .75 is "
+                "usual; old and new claims together rank more easily. Where a rival is far behind "
+                "an AUC above .85, suspect that the future leaked in.",
             ),
         ),
     ]
@@ -184,5 +184,6 @@ def _cut_picture(result: BacktestResult) -> Picture:
     )
 
 
-def _total(values: Sequence[int]) -> int:
-    return int(sum(values))
+def _left_out(result: BacktestResult) -> str:
+    number = int(sum(result.excluded["rows"].to_pylist()))
+    return f"{number:,} were" if number else "none was"

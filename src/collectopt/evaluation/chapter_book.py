@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from collectopt.evaluation import plots
 from collectopt.evaluation.keyfigures import Kpi, Kpis
 from collectopt.evaluation.page import Block, Card, Column, Picture, Section, Table
 from collectopt.evaluation.words import money, percent
+
+#: Figures that begin a group: stock, flow, recovery, effort.
+_GROUPS = frozenset({"sales", "paid_on_time", "collected"})
 
 
 def kpi_cards(kpis: Kpis) -> list[Card]:
@@ -34,9 +36,9 @@ def kpi_chapter(
 ) -> Section:
     """Key figures with how each was computed, the recovery curve and roll rates."""
     columns = [Column("Figure"), Column("Value", number=True), Column("How", css="why")]
-    table = Table.of(
-        columns, [(row.label, _kpi_text(row, kpis.currency), row.meaning) for row in kpis.rows]
-    )
+    rows = [(row.label, _kpi_text(row, kpis.currency), row.meaning) for row in kpis.rows]
+    css = ["first" if row.name in _GROUPS else "" for row in kpis.rows]
+    table = Table.of(columns, rows, css)
     blocks = [Block(table=table)]
     pair = []
     if curve is not None and curve["share"].notna().any():
@@ -46,7 +48,7 @@ def kpi_chapter(
     if pair:
         blocks.append(Block(pair=tuple(pair)))
     lead = (
-        f"As of {_minute(kpis.as_of)} UTC; flows are those of the {kpis.days} days before. "
+        f"As of {kpis.moment} UTC; flows are those of the {kpis.days} days before. "
         "Recovery rates count only claims that have had the whole time."
     )
     return Section("The state of the book", lead, blocks=tuple(blocks))
@@ -85,7 +87,3 @@ def _ageing_table(ageing: pd.DataFrame, currency: str) -> Table:
         )
     ]
     return Table.of(columns, rows)
-
-
-def _minute(moment: np.datetime64) -> str:
-    return str(moment.astype("M8[m]")).replace("T", " ")

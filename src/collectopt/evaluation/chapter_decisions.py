@@ -41,7 +41,7 @@ def decision_chapter(decisions: Decisions, currency: str) -> Section:
     )
     verdict, strong = _decision_verdict(decisions, acts, currency)
     blocks = [Block("By channel", table=_mix_table(frame, currency))]
-    pair = [_uplift_block(acts)] if acts["uplift"].notna().any() else []
+    pair = [_uplift_block(acts)] if (acts["uplift"].fillna(0) != 0).any() else []
     if len(acts):
         blocks.append(Block(pair=(*pair, _propensity_block(frame))))
     blocks.append(Block(pair=(_reason_block(frame["reasons"]), _trace_block(frame["rule_trace"]))))
@@ -58,6 +58,9 @@ def _decision_verdict(decisions: Decisions, acts: pd.DataFrame, currency: str) -
     text = f"{money(cost, currency)} of contacts are expected to be worth {money(value, currency)}"
     text += " net of all terms, compared with waiting."
     text += " These are expectations of the model, not measured effects."
+    drawn = int(acts["reasons"].map(_drawn).sum())
+    if drawn:
+        text += f" {drawn:,} of them were drawn at random, to learn what works."
     if decisions.fallbacks:
         why = ", ".join(f"{name}: {count:,}" for name, count in decisions.fallbacks.items())
         text += f" Some accounts fell back to waiting ({why})."
@@ -66,6 +69,10 @@ def _decision_verdict(decisions: Decisions, acts: pd.DataFrame, currency: str) -
         listed = ", ".join(f"{name} {price:,.2f} {currency}" for name, price in scarce.items())
         text += f" One more unit of a scarce resource would be worth: {listed}."
     return text, not decisions.fallbacks
+
+
+def _drawn(reasons: Sequence[str] | None) -> bool:
+    return reasons is not None and any("at random" in reason for reason in reasons)
 
 
 def _mix_table(frame: pd.DataFrame, currency: str) -> Table:

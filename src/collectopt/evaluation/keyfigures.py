@@ -62,7 +62,7 @@ class Kpi:
         return f"{self.value:,.0f}" if abs(self.value) >= 100 else f"{self.value:,.2f}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Kpis:
     """The figures of one book as of one time; looks like a table, indexes like a mapping.
 
@@ -83,6 +83,11 @@ class Kpis:
     currency: str
     rows: tuple[Kpi, ...]
 
+    @property
+    def moment(self) -> str:
+        """`as_of` to the minute, for people."""
+        return str(self.as_of.astype("M8[m]")).replace("T", " ")
+
     def __getitem__(self, name: str) -> float:
         for row in self.rows:
             if row.name == name:
@@ -100,9 +105,11 @@ class Kpis:
 
     def __str__(self) -> str:
         width = max(len(row.label) for row in self.rows)
-        lines = [f"KPIs as of {self.as_of} UTC, last {self.days} days, {self.currency}"]
+        lines = [f"KPIs as of {self.moment} UTC, last {self.days} days, {self.currency}"]
         lines += [f"  {row.label:<{width}}  {row.text:>14}" for row in self.rows]
         return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         cells = "".join(
@@ -110,7 +117,7 @@ class Kpis:
             f"<td>{escape(r.meaning)}</td></tr>"
             for r in self.rows
         )
-        head = f"KPIs as of {self.as_of} UTC, last {self.days} days, amounts in {self.currency}"
+        head = f"KPIs as of {self.moment} UTC, last {self.days} days, amounts in {self.currency}"
         return f"<table><caption>{escape(head)}</caption>{cells}</table>"
 
 
@@ -249,20 +256,20 @@ def _receivables(book: Book, start: int, end: int, days: int) -> list[Kpi]:
             "Credit sales",
             f"invoiced in the last {days} days, less credit notes",
         ),
-        Kpi("dso", formulas.dso(total, sales, days), "days", "DSO", "receivables / sales x days"),
+        Kpi("dso", formulas.dso(total, sales, days), "days", "DSO", "receivables / sales × days"),
         Kpi(
             "best_possible_dso",
             formulas.best_possible_dso(current, sales, days),
             "days",
             "Best-possible DSO",
-            "not yet past due / sales x days",
+            "not yet past due / sales × days",
         ),
         Kpi(
             "add",
             formulas.add(total, current, sales, days),
             "days",
             "Average days delinquent",
-            "DSO - best-possible DSO: the part that collecting can change",
+            "DSO − best-possible DSO: the part that collecting can change",
         ),
         Kpi(
             "cei",

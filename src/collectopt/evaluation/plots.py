@@ -256,7 +256,7 @@ def bars(labels: Sequence[str], values: ArrayLike, *, unit: str, share: bool = F
 
 
 def histogram(values: ArrayLike, *, unit: str, bins: int = 30, log: bool = False) -> Plot:
-    """Draw how many rows have which value.
+    """Draw how many accounts have which value.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def histogram(values: ArrayLike, *, unit: str, bins: int = 30, log: bool = False
         edges = np.histogram_bin_edges(numbers, bins=bins) if len(numbers) else np.array([0, 1])
     ax.hist(numbers, bins=edges.tolist(), color=MODEL, alpha=0.9, linewidth=0)
     ax.grid(visible=False, axis="x")
-    ax.set(xlabel=unit, ylabel="rows")
+    ax.set(xlabel=unit, ylabel="accounts")
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     return figure
 

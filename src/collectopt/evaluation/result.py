@@ -15,7 +15,7 @@ from collectopt.evaluation.splits import RollingSplit
 from collectopt.schema.horizons import Horizon
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BacktestResult:
     """Predictions made at past times, judged by what came; prints as one table.
 
@@ -138,7 +138,8 @@ class BacktestResult:
 
     def plot_gains(self) -> plots.Plot:
         """Log-loss saved against each rival by horizon."""
-        return plots.gains(self.gains)
+        table = self.gains
+        return plots.gains(table.assign(horizon=table["horizon"].map(horizon_title)))
 
     def __str__(self) -> str:
         what = "paid in full" if self.event == "full" else "next payment"
@@ -152,6 +153,8 @@ class BacktestResult:
         for name, digits in (("auc", 3), ("brier", 4), ("log_loss", 4), ("ece", 4)):
             shown[name] = shown[name].map(f"{{:.{digits}f}}".format)
         return f"{head}\n{shown.to_string(index=False)}"
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         head = escape(str(self).split("\n", 1)[0])

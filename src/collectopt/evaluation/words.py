@@ -13,7 +13,7 @@ def money(amount: float, currency: str = "EUR") -> str:
     >>> money(1234567.0), money(12.5)
     ('1,234,567 EUR', '12.50 EUR')
     """
-    return f"{amount:,.0f} {currency}" if abs(amount) >= 1000 else f"{amount:,.2f} {currency}"
+    return signed(amount, ",.0f" if abs(amount) >= 1000 else ",.2f", f" {currency}")
 
 
 def percent(share: float, digits: int = 1) -> str:
