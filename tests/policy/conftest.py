@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from collectopt.schema import Catalogue, Forecast, Ledger
+from collectopt.schema import ActionKind, Catalogue, Forecast, Ledger
 
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "UTC")
 HOLDS = ("dispute", "promise", "payment_plan", "insolvency", "vulnerable", "agency", "service")
@@ -42,6 +42,7 @@ class StubResponse:
         a = self.catalogue.actions
         phi = np.zeros((len(a), 3))
         phi[a.is_contact, 0] = 1
+        phi[a.kind == ActionKind.AGENCY, 0] = 0.5
         phi[:, 1] = np.where(a.is_contact, a.channel, 0) / 3
         phi[:, 2] = np.where(a.is_contact, np.nan_to_num(a.hour) / 24 + a.tone, 0)
         return self.size * np.array([[1.0, 1.0, 0.2]]), phi

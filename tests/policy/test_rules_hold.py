@@ -10,15 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectopt.policy import BestConstant, FixedLadder, NextBestAction
+from collectopt.rules import Rules
 
 SEEDS = st.integers(0, 10**6)
 RUNS = settings(max_examples=25, deadline=None, derandomize=True)
 
 
-def next_best(kit, frames, size=0.05, missing=0):
+def next_best(kit, frames, size=0.05, missing=0, without=()):
     catalogue = frames.parsed()
+    rules = Rules.from_catalogue(catalogue)
     policy = NextBestAction(
-        catalogue, payment=kit.Payment(missing=missing), response=kit.Response(catalogue, size)
+        catalogue,
+        payment=kit.Payment(missing=missing),
+        response=kit.Response(catalogue, size),
+        rules=rules.without(set(without) & set(rules.codes)),
     )
     return policy.fit(frames.ledger(), frames.as_of)
 
@@ -111,3 +116,37 @@ def test_without_an_effect_nothing_is_sent_that_costs_money(kit, size):
         frames = kit.frames(seed, explore=0.0)
         decisions = next_best(kit, frames, size).decide(frames.ledger(), frames.as_of)
         assert decisions.to_arrow()["channel"].unique().to_pylist() == ["none"]
+
+
+CODES = (
+    "HOLD_DISPUTE", "HOLD_PROMISE", "HOLD_PAYMENT_PLAN", "HOLD_INSOLVENCY", "HOLD_VULNERABLE",
+    "HOLD_AGENCY", "HOLD_SERVICE", "PAST_DUE", "PRE_DUE", "OPTED_OUT", "CONSENT", "NO_ADDRESS",
+    "SLOT_PAST", "HOURS", "QUIET_HOURS", "CONTACT_CAP", "FIRST_CONTACT_GENTLE", "MAX_TONE_STEP",
+    "MIN_OWN_CONTACTS", "APPROVAL",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_checker_sees_when_a_rule_is_missing(kit, code):
+    """Without the rule some decision breaks it: the rule bites, and the checker would notice."""
+    change = {"limits": {"pre_due_days": 0 if code == "PAST_DUE" else 3, "contacts_per_7_days": 2}}
+    if code in {"QUIET_HOURS", "APPROVAL"}:
+        change["jurisdiction"] = "de"
+    if code in {"MIN_OWN_CONTACTS", "APPROVAL"}:
+        change["agency"] = {}
+    if code == "MIN_OWN_CONTACTS":
+        change["jurisdiction"] = "none"
+        change["house"] = {
+            "first_contact_gentle": True, "max_tone_step": 1, "min_contacts_before_agency": 2,
+        }  # fmt: skip
+    for seed in range(40):
+        frames = kit.frames(
+            seed, n=60, explore=1.0 if code != "MIN_OWN_CONTACTS" else 0.0, **change
+        )
+        frames.catalogue["house"]["first_contact_gentle"] = True
+        policy = next_best(kit, frames, 0.3, without=[code])
+        try:
+            kit.check(frames, policy.decide(frames.ledger(), frames.as_of, rng=seed))
+        except AssertionError:
+            return
+    pytest.fail(f"nothing happened without {code}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -183,6 +183,13 @@ def choose(setting: Setting, case: Case) -> Outcome:
     )
     allocation = allocate(wanted.best, wanted.usage, limits - exploration.reserve)
     greedy = wanted.action[np.arange(len(ids)), allocation.choice]
+    # no chance where the choice is an agency, a court or to stop
+    chance = np.isin(setting.actions.kind[greedy], (ActionKind.WAIT, ActionKind.CONTACT))
+    exploration = replace(
+        exploration,
+        joins=exploration.joins & chance,
+        explores=exploration.explores & chance,
+    )
     rival, rival_value = _rival(wanted, allocation)
     prices = {n: float(p) for n, p in zip(names, allocation.prices, strict=True) if p > 0}
     return Outcome(wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:])
@@ -232,7 +239,7 @@ def _yields(state: State, best: Floats) -> Bools:
     yields = np.zeros(len(state), dtype=bool)
     number = np.unique(state.person, return_inverse=True)[1].reshape(-1)
     rows = np.flatnonzero(np.bincount(number, minlength=1)[number] > 1)
-    order = rows[np.lexsort((rows, -best[rows].max(axis=1), number[rows]))]
+    order = rows[np.lexsort((rows, -best[rows, 1:].max(axis=1), number[rows]))]
     owner = number[order]
     rank = np.arange(len(order)) - np.searchsorted(owner, owner, side="left")
     yields[order[rank >= np.maximum(state.free[order], 1)]] = True
