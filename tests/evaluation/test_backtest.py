@@ -11,6 +11,7 @@ import pytest
 import collectopt as co
 from collectopt.evaluation import RollingSplit, backtest, rolling_cuts
 from collectopt.exceptions import InputError
+from collectopt.models import labels
 from collectopt.schema.forecast import Forecast
 
 START = dt.date(2025, 1, 1)
@@ -233,6 +234,21 @@ def test_amounts(by_invoice):
     assert row["settled"] == pytest.approx(paid / total)
     assert row["n"] == len(judged)
     assert "due+7D" not in result.amounts["horizon"].tolist()
+
+
+def test_only_some_rows(ledger, split, by_invoice):
+    def past_due(snapshot):
+        return labels.due_offsets(snapshot) <= 0
+
+    some = backtest(Guess, ledger, split, ("30D",), level="invoice", only=past_due)
+    due = {row["invoice_id"]: row["due_on"] for row in random_tables()["invoices"]}
+    whole = [row for row in by_invoice.rows.to_pylist() if row["horizon"] == "30D"]
+    late = [r for r in whole if next_midnight(due[r["invoice_id"]]) <= r["as_of"]]
+    assert 0 < len(late) < len(whole)
+    columns = ["as_of", "invoice_id", "paid"]
+    assert some.rows.select(columns).to_pylist() == [{k: r[k] for k in columns} for r in late]
+    with pytest.raises(InputError, match="at least one prediction"):
+        backtest(Guess, ledger, split, only=lambda snapshot: np.zeros(len(snapshot), bool))
 
 
 def test_bad_requests(ledger, split):

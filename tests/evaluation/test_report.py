@@ -206,6 +206,7 @@ def test_plots_leave_no_global_state(result):
         result.plot_gains(),
         plots.histogram(np.array([]), unit="x"),
         plots.histogram(np.array([0.5, 0.5]), unit="x", log=True),
+        plots.histogram(np.array([0.3, 0.1 + 0.2]), unit="the same but for rounding"),
         plots.bars(["a", "b"], [0.2, 0.8], unit="share", share=True),
         plots.bars([], [], unit="rows"),
     ]

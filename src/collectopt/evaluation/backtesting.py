@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from collectopt.evaluation.metrics import interval_coverage
 from collectopt.evaluation.result import BacktestResult
@@ -20,6 +22,8 @@ from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf
+
+Bools = NDArray[np.bool_]
 
 
 class Forecaster(Protocol):
@@ -44,6 +48,7 @@ def backtest(
     *,
     level: str = "account",
     rivals: Mapping[str, Callable[[], Forecaster]] | None = None,
+    only: Callable[[Snapshot], Bools] | None = None,
 ) -> BacktestResult:
     """Test a payment model through time, always beside the base rate and the shrunken rate.
 
@@ -67,6 +72,8 @@ def backtest(
         "account" or "invoice".
     rivals : mapping of str to callable, optional
         Further forecasters to print beside the two that always run.
+    only : callable, optional
+        Says which rows of a snapshot to judge: (n,) bool. Must look at nothing but the snapshot.
 
     Returns
     -------
@@ -87,7 +94,8 @@ def backtest(
         "BaseRate": lambda: BaseRate(event=event),
         **(rivals or {}),
     }
-    judge = _Judge(ledger, split, tuple(map(str, parsed)), labels.Level(level).value, event)
+    names = tuple(map(str, parsed))
+    judge = _Judge(ledger, split, names, labels.Level(level).value, event, only)
     judge.check_names(makers)
     tables = [judge.fold(fold, makers) for fold in split.folds]
     rows, excluded, intervals = (pa.concat_tables(parts) for parts in zip(*tables, strict=True))
@@ -112,14 +120,16 @@ def backtest(
     )
 
 
+@dataclass(frozen=True)
 class _Judge:
     """Predicts and labels one fold."""
 
-    def __init__(
-        self, ledger: Ledger, split: RollingSplit, horizons: tuple[str, ...], level: str, event: str
-    ) -> None:
-        self.ledger, self.split, self.event = ledger, split, event
-        self.horizons, self.level = horizons, level
+    ledger: Ledger
+    split: RollingSplit
+    horizons: tuple[str, ...]
+    level: str
+    event: str
+    only: Callable[[Snapshot], Bools] | None
 
     @staticmethod
     def check_names(makers: Mapping[str, Callable[[], Forecaster]]) -> None:
@@ -177,7 +187,10 @@ class _Judge:
             parts.append(one.to_invoice_level() if self.level == "invoice" else one)
         names = ["account_id", "as_of", "invoice_id"]
         table = pa.concat_tables([part.rows.select(names) for part in parts])
-        return Snapshot.from_rows(self.ledger, table)
+        snapshot = Snapshot.from_rows(self.ledger, table)
+        if self.only is None:
+            return snapshot
+        return snapshot.take(np.flatnonzero(np.asarray(self.only(snapshot), dtype=np.bool_)))
 
     @staticmethod
     def _rows(fold: Fold, snapshot: Snapshot, columns: Mapping[str, np.ndarray]) -> pa.Table:

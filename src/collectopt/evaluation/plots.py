@@ -275,12 +275,21 @@ def histogram(values: ArrayLike, *, unit: str, bins: int = 30, log: bool = False
         edges = np.geomspace(low / 1.05, high * 1.05, bins + 1)
         ax.set_xscale("log")
     else:
-        edges = np.histogram_bin_edges(numbers, bins=bins) if len(numbers) else np.array([0, 1])
+        edges = _edges(numbers, bins)
     ax.hist(numbers, bins=edges.tolist(), color=MODEL, alpha=0.9, linewidth=0)
     ax.grid(visible=False, axis="x")
     ax.set(xlabel=unit, ylabel="accounts")
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     return figure
+
+
+def _edges(numbers: np.ndarray, bins: int) -> np.ndarray:
+    """Equal bins over the range; one bin where all values are the same but for rounding."""
+    low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 0.0)
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
+        half = 0.5 if low == 0 else 0.05 * abs(low)
+        return np.array([low - half, high + half])
+    return np.linspace(low, high, bins + 1)
 
 
 def _title(ax: Axes, text: str) -> None:
