@@ -47,7 +47,7 @@ def backtest_chapter(result: BacktestResult) -> Section:
     )
     lead = (
         f"At each cut ({cuts}) everything was fitted on what was known before it, then asked for "
-        f"the probability that {what}, for every {unit} that was open at later dates. Only "
+        f"the probability that {what}, for {unit}s that were open at later dates. Only "
         f"predictions whose horizon was over when the ledger ended are judged; {_left_out(result)} "
         "left out. "
         f"{' and '.join(result.rivals)} show what comes for free."

@@ -17,8 +17,8 @@ def money(amount: float, currency: str = "EUR") -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """Write a share in per cent; an en dash for NaN."""
-    return "–" if np.isnan(share) else f"{100 * share:.{digits}f} %"
+    """Write a share in per cent, not to be broken; an en dash for NaN."""
+    return "–" if np.isnan(share) else f"{100 * share:.{digits}f}\u00a0%"
 
 
 def signed(number: float, form: str, unit: str = "") -> str:
