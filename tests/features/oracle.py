@@ -315,8 +315,9 @@ class Case:
         strength = math.hypot(x, y) / len(cash) if cash else 0
         offset = 0.0
         if strength > 1e-6:
-            usual = math.atan2(y, x) / (2 * math.pi) * 31 + 1
-            offset = min((self.day.day - usual + turn for turn in (-62, -31, 0, 31, 62)), key=abs)
+            usual = 1 + round(math.atan2(y, x) / (2 * math.pi) * 31, 6)
+            turns = [self.day.day - usual + turn for turn in (-62, -31, 0, 31, 62)]
+            offset = next(turn for turn in turns if -15.5 <= turn < 15.5)
         return found | {"payday_offset": offset, "payday_strength": strength}
 
     def contacts(self) -> dict[str, Any]:

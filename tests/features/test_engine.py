@@ -63,6 +63,19 @@ def test_an_account_without_claims_has_values_too():
     assert matrix.column("claim_amount_ratio")[0] == 1
 
 
+def test_half_a_month_from_payday_is_a_defined_tie():
+    """Paid on the 1st and the 2nd: usual day 1.5, so the 17th is exactly opposite."""
+    paid = [
+        {"payment_id": f"P{i}", "account_id": "A", "paid_at": day, "amount": 5.0}
+        for i, day in enumerate((date(2025, 4, 1), date(2025, 5, 2)))
+    ]
+    ledger = Ledger.from_frames(accounts=[ACCOUNT], invoices=[CLAIM], payments=paid)
+    days = ("2025-05-16", "2025-05-17", "2025-05-18")
+    rows = [{"account_id": "A", "as_of": f"{day}T00:00+00:00"} for day in days]
+    matrix = compute(Snapshot.from_rows(ledger, rows), ["payday_offset"])
+    assert matrix.column("payday_offset").tolist() == [14.5, -15.5, -14.5]
+
+
 def test_only_categories_and_unknown_attributes_are_nan():
     for seed in range(4):
         book = random_book(seed)

@@ -17,7 +17,8 @@ PAYMENTS = Facts(
 _IN = "FILTER (WHERE cents > 0)"
 _SINE, _COSINE = f"sum(sine) {_IN}", f"sum(cosine) {_IN}"
 _LENGTH = f"sqrt(pow({_SINE}, 2) + pow({_COSINE}, 2)) / nullif(count(*) {_IN}, 0) / 1e9"
-_USUAL = f"atan2({_SINE}, {_COSINE}) / (2 * pi()) * 31 + 1"
+# Rounded, so that exactly half a month away is always -15.5 and not a matter of the last bit.
+_USUAL = f"round(atan2({_SINE}, {_COSINE}) / (2 * pi()) * 31, 6) + 1"
 
 
 def _payment(
@@ -74,8 +75,8 @@ FEATURES = (
         "payday_offset",
         Family.CALENDAR,
         Unit.DAYS,
-        "Day of the month less the account's usual day of payment, -15.5 to 15.5 around the "
-        "month; 0 if it has none.",
+        "Day of the month less the account's usual day of payment (mean direction around a month "
+        "of 31 days), from -15.5 (exactly opposite) to below 15.5; 0 if it has none.",
         ("payments.paid_at",),
         PAYMENTS,
         f"CASE WHEN {_LENGTH} > 1e-6 THEN (any_value(dom) - ({_USUAL}) + 77.5) % 31 - 15.5 END",
