@@ -24,6 +24,7 @@ from collectopt.models.periods import (
     CALENDAR,
     CLOCK,
     Grid,
+    LifeTable,
     Periods,
     blocks,
     default_due_edges,
@@ -34,7 +35,7 @@ Float = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
 
 #: Person-periods that one fit looks at; above it, bins without an event are sampled (weighted).
-MAX_PERIODS = 1_200_000
+MAX_PERIODS = 500_000
 _BLOCK = 4096
 
 
@@ -80,11 +81,12 @@ class HazardModel:
     Notes
     -----
     Beyond the last bin nothing is known: ``predict_cumulative`` stays flat there.
-    In fits of more than 1.2 million person-periods, bins without an event are sampled at random
-    and weighted by one over their rate; bins with an event are all kept.
+    In fits of more than half a million person-periods, bins without an event are sampled by what
+    they tell and weighted by one over their rate; bins with an event are all kept.
 
     References
     ----------
+    Fithian & Hastie (2014), Local case-control sampling. Annals of Statistics 42.
     Singer & Willett (1993), It's about time: discrete-time survival analysis. J. Educ. Stat. 18.
 
     Examples
@@ -121,7 +123,7 @@ class HazardModel:
         self.seed = seed
         self._trees: Trees | None = None
         self._clock = _Clock(offset=False, start=False)
-        self._rates = np.zeros(0)
+        self._table: LifeTable | None = None
         self._names: tuple[str, ...] = ()
         self._grid = self._lay_grid()
 
@@ -198,8 +200,10 @@ class HazardModel:
 
         periods, hit, watched = self._expand(days, happened, due)
         mass = self._weights(periods, rows, first)
-        self._rates = self._grid.rates(periods, hit, watched, mass)
-        keep, mass = self._thin(hit, mass)
+        self._table = LifeTable.fit(
+            self._grid.edges, periods, hit=hit, watched=watched, weight=mass, offset=due
+        )
+        keep, mass = self._thin(hit, self._table.chance(periods, watched, due), mass)
         periods, hit, watched = periods.take(keep), hit[keep], watched[keep]
         data = np.empty((len(periods), width + len(self._clock.names)), dtype=np.float32)
         data[:, :width] = matrix[periods.row]
@@ -208,7 +212,7 @@ class HazardModel:
             data,
             hit.astype(np.float64),
             options=self._options(float(hit.sum())),
-            base=self._base(periods, watched),
+            base=logit(self._table.chance(periods, watched, due)),
             weight=mass,
             categorical=codes,
             monotone=signs,
@@ -281,12 +285,16 @@ class HazardModel:
 
     def save(self, directory: str | Path) -> None:
         """Write ``hazard.txt`` (LightGBM's text) and ``hazard.json`` into a directory."""
-        if self._trees is None:
+        if self._trees is None or self._table is None:
             raise NotFittedError.of(self, "save")
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        state = {"names": self._names, "clock": asdict(self._clock), "rates": self._rates.tolist()}
+        state = {
+            "names": self._names,
+            "clock": asdict(self._clock),
+            "rates": self._table.rates.tolist(),
+        }
         text = json.dumps({"format": 1, "settings": settings, "state": state}, indent=1)
         (path / "hazard.txt").write_text(self._trees.to_text(), encoding="utf-8")
         (path / "hazard.json").write_text(text, encoding="utf-8")
@@ -308,7 +316,7 @@ class HazardModel:
             state = content["state"]
             model._names = tuple(state["names"])
             model._clock = _Clock(**state["clock"])
-            model._rates = np.array(state["rates"], dtype=np.float64)
+            model._table = LifeTable(model._grid.edges, np.array(state["rates"], dtype=np.float64))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable HazardModel in {path}: {error}") from error
         model._trees = Trees.from_text(text)
@@ -369,14 +377,21 @@ class HazardModel:
             mass *= 0.5 ** ((when.max() - when) / self.half_life_days)
         return mass
 
-    def _thin(self, hit: npt.NDArray[np.bool_], mass: Float) -> tuple[npt.NDArray[np.bool_], Float]:
-        spare = MAX_PERIODS - int(hit.sum())
-        others = len(hit) - int(hit.sum())
-        if others <= max(spare, 1):
+    def _thin(
+        self, hit: npt.NDArray[np.bool_], chance: Float, mass: Float
+    ) -> tuple[npt.NDArray[np.bool_], Float]:
+        """Keep all bins with an event; of the others those that tell most, weighted.
+
+        How much a bin without an event tells is its chance of one, here that of the life table
+        (local case-control sampling with a pilot).
+        """
+        spare = max(MAX_PERIODS - int(hit.sum()), MAX_PERIODS // 4)
+        if len(hit) - int(hit.sum()) <= spare:
             return np.ones(len(hit), dtype=np.bool_), mass
-        rate = max(spare, MAX_PERIODS // 4) / others
+        worth = np.where(hit, 0.0, chance + 0.2 * chance.mean())
+        rate = np.minimum(_scale(worth, spare) * worth, 1.0)
         keep = hit | (np.random.default_rng(self.seed).random(len(hit)) < rate)
-        return keep, np.where(hit, mass, mass / rate)[keep]
+        return keep, np.where(hit, mass, mass / np.maximum(rate, 1e-12))[keep]
 
     def _options(self, events: float) -> TreeOptions:
         # Leaves of little data would chase noise: a leaf holds at least 1/50 of the events' bins.
@@ -387,10 +402,6 @@ class HazardModel:
             min_leaf=self.min_child_samples,
             seed=self.seed,
         )
-
-    def _base(self, periods: Periods, watched: Float) -> Float:
-        """Log odds that the event falls into the days watched at the mean rate of that age."""
-        return logit(-np.expm1(-self._rates[self._grid.place(periods)] * watched))
 
     def _check_predict(
         self, method: str, X: npt.ArrayLike, offset: npt.ArrayLike | None, start: Days | None
@@ -416,12 +427,14 @@ class HazardModel:
         first: Days | None,
     ) -> _Curve:
         assert self._trees is not None
+        assert self._table is not None
         periods = self._grid.lay(upto, due)
         width = matrix.shape[1]
         data = np.empty((len(periods), width + len(self._clock.names)), dtype=np.float32)
         data[:, :width] = matrix[periods.row]
         data[:, width:] = periods.features(due, first)
-        odds = self._base(periods, periods.hi - periods.lo) + self._trees.score(data)
+        chance = self._table.chance(periods, periods.hi - periods.lo, due)
+        odds = logit(chance) + self._trees.score(data)
         return _Curve.build(periods, expit(odds), len(matrix))
 
 
@@ -481,6 +494,15 @@ class _Curve:
             share = np.clip((target - below) / np.maximum(above - below, 1e-300), 0.0, 1.0)
             out[rows, k] = lo + share * (hi - lo)
         return out
+
+
+def _scale(worth: Float, total: int) -> float:
+    """Find c with sum(min(c * worth, 1)) = total."""
+    scale = total / worth.sum()
+    for _ in range(20):
+        full = scale * worth >= 1.0
+        scale = max((total - int(full.sum())) / max(worth[~full].sum(), 1e-300), scale)
+    return float(scale)
 
 
 _SETTINGS = (

@@ -172,20 +172,28 @@ def due_offsets(snapshot: Snapshot) -> Float:
 
     The claim in question is the one that the row names, else the open claim that is due first.
     """
+    return _of_subject(snapshot, "due_at")
+
+
+def ages(snapshot: Snapshot) -> Float:
+    """Days since the midnight that began the claim in question's day of issue, (n,)."""
+    return -_of_subject(snapshot, "issued_at")
+
+
+def _of_subject(snapshot: Snapshot, instant: str) -> Float:
+    """Days from as_of to an instant of the claim in question, (n,); nan without a claim."""
     claims = snapshot.ledger.timeline.claims
-    open_claims = snapshot.claims.select(["row", "invoice"])
-    _, first = np.unique(open_claims["row"].to_numpy(), return_index=True)
+    row, invoice = (snapshot.claims[name].to_numpy() for name in ("row", "invoice"))
+    _, first = np.unique(row, return_index=True)
     subject = np.full(len(snapshot), -1, dtype=np.int64)
-    subject[open_claims["row"].to_numpy()[first]] = open_claims["invoice"].to_numpy()[first]
-    named = snapshot.rows["invoice"]
-    numbers = pc.fill_null(named, -1).to_numpy()
-    subject = np.where(numbers >= 0, numbers, subject)
+    subject[row[first]] = invoice[first]
+    named = pc.fill_null(snapshot.rows["invoice"], -1).to_numpy()
+    subject = np.where(named >= 0, named, subject)
     place = pc.index_in(pa.array(subject, pa.int32()), value_set=claims["invoice"].combine_chunks())
     found = place.is_valid().to_numpy(zero_copy_only=False)
-    rows = np.flatnonzero(found)
-    at = claims["due_at"].combine_chunks().take(place.filter(pa.array(found)))
     out = np.full(len(snapshot), np.nan)
-    out[rows] = _days(snapshot, rows, at)
+    at = claims[instant].combine_chunks().take(place.filter(pa.array(found)))
+    out[found] = _days(snapshot, np.flatnonzero(found), at)
     return out
 
 

@@ -143,26 +143,6 @@ class Grid:
         row, _ = np.nonzero(used)
         return Periods(row, lo[used], hi[used])
 
-    def place(self, periods: Periods) -> Int:
-        """Find the start edge that each bin begins at or after, (m,)."""
-        return np.searchsorted(self.edges[1:-1], periods.lo, side="right")
-
-    def rates(
-        self, periods: Periods, hit: npt.NDArray[np.bool_], watched: Float, weight: Float
-    ) -> Float:
-        """Mean rate a day by age, (e - 1,): the life table that the trees start from.
-
-        Each age borrows half an event at the rate of all ages, so that none is 0.
-        """
-        place, size = self.place(periods), len(self.edges) - 1
-        days = np.bincount(place, weight * watched, size)
-        bins = np.bincount(place, weight * watched / (periods.hi - periods.lo), size)
-        events = np.bincount(place, weight * hit, size)
-        overall = (events.sum() + 0.5) / (days.sum() + 0.5 * self.reach)
-        length = np.where(bins > 0.0, days / np.maximum(bins, _EPS), np.diff(self.edges))
-        rate = (events + 0.5) / (days + 0.5 / overall)
-        return np.asarray(-np.log1p(-np.minimum(rate * length, 0.99)) / length, dtype=np.float64)
-
     def _merge(self, offset: Float) -> Float:
         """Join both kinds of edges; an edge from the start yields to one from the due date."""
         width = np.diff(self.edges)
@@ -177,6 +157,71 @@ class Grid:
             start[(np.abs(inner - at) < room) & (at > 0.0)] = 0.0
         ends = np.tile(self.edges[[0, -1]], (len(offset), 1))
         return np.sort(np.concatenate([ends, start, due], axis=1), axis=1)
+
+
+#: A bin's stage: where it begins in days from the due date; the last stage is "no due date".
+_STAGES = np.array([-30.0, -3.0, 0.0, 3.0, 30.0, 120.0])
+_BORROWED = 5.0
+
+
+@dataclass(frozen=True)
+class LifeTable:
+    """Mean rate of the event a day by age and stage: what the trees start from.
+
+    Attributes
+    ----------
+    edges : (e,) float64
+        Edges of age in days.
+    rates : (e - 1, 8) float64
+        Events a day, by age and stage.
+    """
+
+    edges: Float
+    rates: Float
+
+    @classmethod
+    def fit(
+        cls,
+        edges: Float,
+        periods: Periods,
+        *,
+        hit: npt.NDArray[np.bool_],
+        watched: Float,
+        weight: Float,
+        offset: Float | None,
+    ) -> LifeTable:
+        """Count events and days watched; thin cells borrow from their age, ages from the whole."""
+        age = _age(edges, periods)
+        n_age, n_stage = len(edges) - 1, len(_STAGES) + 2
+        cell = age * n_stage + _stage(periods, offset)
+        days = np.bincount(cell, weight * watched, n_age * n_stage).reshape(n_age, n_stage)
+        events = np.bincount(cell, weight * hit, n_age * n_stage).reshape(n_age, n_stage)
+        overall = (events.sum() + 0.5) / (days.sum() + 0.5 * edges[-1])
+        by_age = (events.sum(axis=1) + 0.5) / (days.sum(axis=1) + 0.5 / overall)
+        rate = (events + _BORROWED) / (days + _BORROWED / by_age[:, None])
+        # Events over days is the chance of a bin over its length: turn it into a rate.
+        bins = np.bincount(age, weight * watched / (periods.hi - periods.lo), n_age)
+        length = np.where(bins > 0.0, days.sum(axis=1) / np.maximum(bins, _EPS), np.diff(edges))
+        length = length[:, None]
+        return cls(edges, -np.log1p(-np.minimum(rate * length, 0.99)) / length)
+
+    def chance(self, periods: Periods, watched: Float, offset: Float | None) -> Float:
+        """P(event within the days watched of each bin), (m,)."""
+        rate = self.rates[_age(self.edges, periods), _stage(periods, offset)]
+        return np.asarray(-np.expm1(-rate * watched), dtype=np.float64)
+
+
+def _age(edges: Float, periods: Periods) -> Int:
+    return np.searchsorted(edges[1:-1], periods.lo, side="right")
+
+
+def _stage(periods: Periods, offset: Float | None) -> Int:
+    none = len(_STAGES) + 1
+    if offset is None:
+        return np.full(len(periods), none)
+    due = periods.lo - offset[periods.row]
+    stage = np.searchsorted(_STAGES, due + _EPS, side="right")
+    return np.where(np.isnan(due), none, stage)
 
 
 def blocks(n: int, size: int) -> Iterator[slice]:

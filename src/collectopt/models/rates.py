@@ -18,6 +18,7 @@ from collectopt.models.labels import (
     Durations,
     Event,
     Level,
+    ages,
     due_offsets,
     durations,
     landmarks,
@@ -34,9 +35,11 @@ Int = npt.NDArray[np.int64]
 
 _QUANTILES = (0.1, 0.5, 0.9)
 _GRID = (1, 3, 7, 14, 30, 60, 90, 180, 365, 730)
-# Past due for so many days: rows of one stage are compared with one another.
-_STAGES = np.array([0.0, 1.0, 30.0, 120.0])
+# Rows of one stage are compared with one another; days past due at which a stage begins.
+_LATE = np.array([0.0, 30.0, 120.0])
+_N_STAGES = 16
 _STRENGTH = 50.0
+_SLACK = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +74,12 @@ class _History:
 class ShrunkenRate:
     """Empirical-Bayes rate of the same customer, shrunk to the segment and to the book.
 
-    For each horizon: among earlier moments at the same stage (before due, just due, 30 and 120
-    days late) whose horizon had passed, how often did the event come in time? The rate of the
+    For each horizon: among earlier moments at the same stage (claim new or not, before due, up to
+    30, up to 120 or more days late, another one past due or not) whose horizon had passed, how
+    often did the event come in time? The rate of the
     customer (``customer_id``, else the account) is shrunk to that of its segment (customer type,
-    country), and this to the book. A logistic curve with two parameters, fitted on the training
-    moments, turns the rate into the forecast.
+    country), and this to the book. A logistic curve with two parameters a stage, fitted on the
+    training moments, turns the rate into the forecast.
 
     Parameters
     ----------
@@ -173,8 +177,11 @@ class ShrunkenRate:
         if self._pooled:
             p = table.rate(rows, pooled=True)
         else:
-            a, b = _two_parameters(logit(table.rate(past, pooled=False)), y)
-            p = expit(a + b * logit(table.rate(rows, pooled=False)))
+            z, p = (logit(table.rate(told, pooled=False)) for told in (past, rows))
+            for stage in np.unique(rows.stage):
+                own, asked = past.stage == stage, rows.stage == stage
+                a, b = _two_parameters(z[own], y[own])
+                p[asked] = expit(a + b * p[asked])
         ahead = rows.offset + horizon.days if horizon.from_due else np.full(len(p), horizon.days)
         return np.where(ahead > 0.0, p, 0.0)
 
@@ -196,14 +203,12 @@ class _Counts:
 
     def __init__(self, past: _Rows, y: Float, told: Int) -> None:
         self.overall = float((y.sum() + 0.5) / (len(y) + 1.0))
-        n_stage = len(_STAGES) + 1
-        self._n_stage = n_stage
         self._of = {
             "book": _Running(past.stage, told, y),
-            "segment": _Running(past.segment * n_stage + past.stage, told, y),
-            "customer": _Running(past.customer * n_stage + past.stage, told, y),
+            "segment": _Running(past.segment * _N_STAGES + past.stage, told, y),
+            "customer": _Running(past.customer * _N_STAGES + past.stage, told, y),
         }
-        self._strength = _strength(past.customer * n_stage + past.stage, y)
+        self._strength = _strength(past.customer * _N_STAGES + past.stage, y)
 
     def rate(self, rows: _Rows, *, pooled: bool) -> Float:
         """Shrunken rate of each row, from outcomes known before its time."""
@@ -211,9 +216,9 @@ class _Counts:
         rate = (k + _STRENGTH * self.overall) / (n + _STRENGTH)
         if pooled:
             return rate
-        n, k = self._of["segment"].before(rows.segment * self._n_stage + rows.stage, rows.at)
+        n, k = self._of["segment"].before(rows.segment * _N_STAGES + rows.stage, rows.at)
         rate = (k + _STRENGTH * rate) / (n + _STRENGTH)
-        n, k = self._of["customer"].before(rows.customer * self._n_stage + rows.stage, rows.at)
+        n, k = self._of["customer"].before(rows.customer * _N_STAGES + rows.stage, rows.at)
         return np.asarray((k + self._strength * rate) / (n + self._strength), dtype=np.float64)
 
 
@@ -264,9 +269,9 @@ def _two_parameters(z: Float, y: Float) -> tuple[float, float]:
     def loss(theta: Float) -> tuple[float, Float]:
         s = theta[0] + theta[1] * z
         slack = theta - np.array([0.0, 1.0])
-        value = float(np.logaddexp(0.0, s).sum() - (y * s).sum() + slack @ slack)
+        value = float(np.logaddexp(0.0, s).sum() - (y * s).sum() + _SLACK * (slack @ slack))
         residual = expit(s) - y
-        return value, np.array([residual.sum(), (residual * z).sum()]) + 2.0 * slack
+        return value, np.array([residual.sum(), (residual * z).sum()]) + 2.0 * _SLACK * slack
 
     found = minimize(loss, np.array([0.0, 1.0]), jac=True, method="L-BFGS-B")
     return float(found.x[0]), float(found.x[1])
@@ -278,14 +283,25 @@ def _describe(rows: Snapshot) -> _Rows:
     customer = pc.coalesce(accounts["customer_id"], accounts["account_id"])
     segment = pc.binary_join_element_wise(accounts["customer_type"], accounts["country"], "|")
     offset = due_offsets(rows)
-    late = np.where(np.isnan(offset), 0.0, -offset)
     return _Rows(
         _codes(customer, place),
         _codes(segment, place),
-        np.searchsorted(_STAGES, late, side="right").astype(np.int64),
+        _stages(rows, offset),
         rows.as_of.astype("datetime64[us]").astype(np.int64),
         offset,
     )
+
+
+def _stages(rows: Snapshot, offset: Float) -> Int:
+    """How late the claim in question is, whether it is new, whether another one is past due."""
+    late = np.where(np.isnan(offset), -1.0, -offset)
+    stage = np.searchsorted(_LATE, late, side="right")
+    new = np.nan_to_num(ages(rows), nan=1.0) < 1.0
+    claims = rows.claims
+    past = claims["past_due"].to_numpy()
+    number = np.bincount(claims["row"].to_numpy(), past, len(rows))
+    other = number > (late >= 0.0)
+    return np.asarray(stage + 4 * new + 8 * other, dtype=np.int64)
 
 
 def _codes(column: pa.ChunkedArray, place: pa.Array) -> Int:
