@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from collectopt.exceptions import InputError
-from collectopt.models.labels import due_offsets, durations, landmarks, shares, watched
+from collectopt.models.labels import (
+    due_offsets,
+    durations,
+    landmarks,
+    open_cents,
+    shares,
+    watched,
+)
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 
@@ -264,3 +271,35 @@ def test_the_limit_is_kept_and_the_draw_is_seeded():
     assert len(few[0]) <= 50
     assert few[0].rows.equals(few[1].rows)
     assert not few[0].rows.equals(few[2].rows)
+
+
+def test_claims_on_hold_are_not_waited_for():
+    """A written-off claim that is never paid does not hide that the others were."""
+    accounts = [{"account_id": "A", "customer_type": "consumer", "country": "DE"}]
+    terms = {"account_id": "A", "due_on": "2026-01-10", "amount": 10, "currency": "EUR"}
+    invoices = [
+        {"invoice_id": i, "issued_on": "2026-01-02", **terms} for i in ("asked", "written off")
+    ]
+    ledger = Ledger.from_frames(
+        accounts=accounts,
+        invoices=invoices,
+        payments=[
+            {
+                "payment_id": "P", "account_id": "A", "paid_at": "2026-01-25T12:00Z",
+                "amount": 10, "invoice_id": "asked",
+            }
+        ],
+        holds=[
+            {
+                "account_id": "A", "kind": "do_not_contact", "from_on": "2026-01-12",
+                "invoice_id": "written off",
+            }
+        ],
+    )  # fmt: skip
+    rows = [{"account_id": "A", "as_of": day} for day in ("2026-01-12", "2026-01-20", "2026-01-30")]
+    snapshot = Snapshot.from_rows(ledger, rows)
+    found = durations(snapshot, "full", "account", "2026-03-01")
+    # Before the hold both are waited for; then the one; then only the held one is left.
+    assert found.event.tolist() == [False, True, False]
+    assert found.days[1] == pytest.approx(5.5)
+    assert open_cents(snapshot, "account").tolist() == [2000, 1000, 1000]

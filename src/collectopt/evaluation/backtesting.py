@@ -201,15 +201,7 @@ class _Judge:
 
     def _amounts(self, snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
         """Open amount that each row is about, and the share settled by each horizon."""
-        claims = snapshot.claims.select(["row", "open_cents", "past_due", "subject"]).to_pandas()
-        if self.level == "invoice":
-            mine = claims["subject"]
-        else:
-            late = claims.groupby("row")["past_due"].transform("any")
-            mine = claims["past_due"] | ~late
-        cents = np.bincount(
-            claims["row"][mine], weights=claims["open_cents"][mine], minlength=len(snapshot)
-        )
+        cents = labels.open_cents(snapshot, self.level)
         share = np.full((len(snapshot), len(self.horizons)), np.nan)
         for k, horizon in enumerate(map(Horizon.parse, self.horizons)):
             if not horizon.from_due:

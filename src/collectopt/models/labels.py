@@ -64,13 +64,16 @@ class Durations:
 
 # -- outcomes ----------------------------------------------------------------------------------
 
-# Claims that a row waits for. Account: all that is past due, or all that is open where nothing is.
+# Claims that a row waits for. Account: all that is past due, or all that is open where nothing is;
+# claims on hold count only where there are no others.
 _TARGET = {
     Level.INVOICE: "select row, invoice, open_cents from open_claims where subject",
     Level.ACCOUNT: """
         select row, invoice, open_cents
-        from (select *, bool_or(past_due) over (partition by row) as late from open_claims) x
-        where past_due or not late""",
+        from (select *, max(rank) over (partition by row) as best
+              from (select *, case when held then 0 when past_due then 2 else 1 end as rank
+                    from open_claims)) x
+        where rank = best""",
 }
 _FLOWS = """
 select t.row, s.known_at, cast(sum(s.cents) as bigint) as cents,
@@ -96,8 +99,8 @@ def durations(snapshot: Snapshot, event: Event | str, level: Level | str, cut: A
     snapshot : Snapshot
         The rows; at level "invoice" each names its claim.
     event : Event or str
-        "full": the claim (level "account": everything past due at as_of, or everything open where
-        nothing is past due) is settled. "any": the next payment (level "invoice": the next one
+        "full": the claim (level "account": everything past due at as_of that is not on hold, or
+        else everything open) is settled. "any": the next payment (level "invoice": the next one
         that goes to the claim).
     level : Level or str
         "invoice" or "account".
@@ -167,6 +170,14 @@ def shares(snapshot: Snapshot, level: Level | str, cut: AsOf, horizons: npt.Arra
     return out
 
 
+def open_cents(snapshot: Snapshot, level: Level | str) -> Int:
+    """Cents that each row's event is about, (n,): see :func:`durations`."""
+    totals = _run(snapshot, _TOTALS, Level(level), np.datetime64(0, "us"), ())
+    cents = np.zeros(len(snapshot), dtype=np.int64)
+    cents[totals["row"].to_numpy()] = totals["cents"].to_numpy()
+    return cents
+
+
 def due_offsets(snapshot: Snapshot) -> Float:
     """Days from as_of until the claim in question is past due, (n,); nan without a claim.
 
@@ -215,10 +226,7 @@ class _Flows:
     @classmethod
     def of(cls, snapshot: Snapshot, level: Level, cut: np.datetime64) -> _Flows:
         flows = _run(snapshot, _FLOWS, level, cut, ("settlements",))
-        totals = _run(snapshot, _TOTALS, level, cut, ())
-        total = np.zeros(len(snapshot), dtype=np.int64)
-        total[totals["row"].to_numpy()] = totals["cents"].to_numpy()
-        cash = flows["cash"].to_numpy()
+        cash, total = flows["cash"].to_numpy(), open_cents(snapshot, level)
         return cls(
             flows["row"].to_numpy(), flows["known_at"], flows["cents"].to_numpy(), cash, total
         )
@@ -247,7 +255,7 @@ def _run(
     given["rows"] = snapshot.rows.select(["row", "account", "as_of"])
     if "{target}" in sql:
         given["open_claims"] = snapshot.claims.select(
-            ["row", "invoice", "open_cents", "past_due", "subject"]
+            ["row", "invoice", "open_cents", "past_due", "held", "subject"]
         )
     return query(sql.format(target=_TARGET[level], cut=literal), given)
 
