@@ -53,12 +53,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("real"))
     out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
     console = Console()
     started = time.monotonic()
 
-    with console.status("reading the fines"):
-        ledger = fines.ledger()
+    try:
+        with console.status("reading the fines"):
+            ledger = fines.ledger()
+    except co.exceptions.InputError as error:
+        console.print(str(error), style="red")
+        return 1
+    out.mkdir(parents=True, exist_ok=True)
+    with console.status("reading the log"):
         log = read(locate(None, folder=fines.FOLDER, file=fines.FILE))
     console.print(f"{ledger} in {time.monotonic() - started:.0f} s")
 
@@ -117,6 +122,7 @@ def ask(
     own, rate = (m.predict(snapshot, horizons=horizons, level="account") for m in models)
     end = str((log.end + pd.Timedelta(days=1)).date())
     settled = labels.shares(snapshot, "account", end, days)
+    check_labels(labels.durations(snapshot, "any", "account", end), rows, index, targets)
     tables = []
     for i, target in enumerate(targets):
         table = asked.assign(
@@ -129,6 +135,18 @@ def ask(
         )
         tables.append(table[rows.year(year, target.days, log.end)[index]])
     return tables
+
+
+def check_labels(
+    found: labels.Durations, rows: Rows, index: np.ndarray, targets: list[Target]
+) -> None:
+    """Make sure that the ledger tells the same outcomes as the log itself."""
+    for target in targets:
+        paid = found.event & (found.days < target.days + 1)
+        wrong = np.flatnonzero(paid != rows.label(target.days)[index])
+        if len(wrong):
+            case = rows.case[index[wrong[0]]]
+            raise RuntimeError(f"{target.name}: ledger and log disagree, first about case {case}")
 
 
 def past_due(snapshot: co.Snapshot) -> np.ndarray:
