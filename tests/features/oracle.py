@@ -144,12 +144,14 @@ class Oracle:
             strength = self._strength([(v[0], v[which]) for v in judged])
             other = (yes(others) + strength * peer) / (len(others) + strength)
             result[f"{name}_rate"] = (yes(own) + strength * other) / (len(own) + strength)
+            result[f"{name}_lift"] = result[f"{name}_rate"] - peer
             if name == "on_time":
                 result["segment_on_time_rate"] = peer
                 result["book_on_time_rate"] = book
                 everything = own + others
                 rate = (yes(everything) + strength * peer) / (len(everything) + strength)
                 result["customer_late_rate"] = 1 - rate
+                result["customer_late_lift"] = peer - rate
         return result
 
     def _segment(self, account: str) -> tuple[str, str]:

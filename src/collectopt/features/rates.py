@@ -166,6 +166,13 @@ def _account(y: int) -> str:
     return f"(y{y} + strength{y} * {_customer(y)}) / (n + strength{y})"
 
 
+def _lift(rate: str, above: str) -> str:
+    # Rounded: without a history it is 0, and not what rounding leaves of the rate above.
+    return f"round({rate} - {above}, 9)"
+
+
+_EVERYTHING = "(y0 + other_y0 + strength0 * segment0) / (n + other_n + strength0)"
+
 FEATURES = (
     _rate("matured_n", "Claims whose due date is 30 days past.", "n", default=0.0, unit=Unit.COUNT),
     _rate(
@@ -179,6 +186,18 @@ FEATURES = (
         _account(1),
     ),
     _rate(
+        "on_time_lift",
+        "on_time_rate less that of the segment: 0 without a history, whatever the times are like.",
+        _lift(_account(0), "segment0"),
+        default=0.0,
+    ),
+    _rate(
+        "paid_30_lift",
+        "paid_30_rate less that of the segment: 0 without a history.",
+        _lift(_account(1), "segment1"),
+        default=0.0,
+    ),
+    _rate(
         "customer_n",
         "Matured claims of all accounts of the same customer.",
         "n + other_n",
@@ -188,7 +207,13 @@ FEATURES = (
     _rate(
         "customer_late_rate",
         "Shrunken rate of claims not settled by the due date, all accounts of the same customer.",
-        "1 - (y0 + other_y0 + strength0 * segment0) / (n + other_n + strength0)",
+        f"1 - {_EVERYTHING}",
+    ),
+    _rate(
+        "customer_late_lift",
+        "customer_late_rate less that of the segment: 0 without a history.",
+        _lift("segment0", _EVERYTHING),
+        default=0.0,
     ),
     _rate(
         "segment_on_time_rate",
