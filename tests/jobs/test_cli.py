@@ -202,6 +202,22 @@ def test_evaluate_writes_one_file(monkeypatch, capsys, place, tmp_path):
     assert "http://" not in html.replace("http://www.w3.org", "")
 
 
+def test_training_can_be_tracked(monkeypatch, capsys, place, tmp_path):
+    from collectopt import tracking
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("collectopt.jobs.tasks.try_backtest", lambda *_, **__: None)
+    code, out, _ = run(
+        monkeypatch, capsys, "train", place / "book", "--config", place / "collections.toml",
+        "--as-of", AS_OF, "--out", tmp_path / "nba", "--track", uri, "--json",
+    )  # fmt: skip
+    assert code == 0
+    facts = json.loads(out)
+    policy = tracking.load(facts["model_uri"], uri=uri)
+    assert policy.version == facts["policy_version"]
+
+
 def test_simulate(monkeypatch, capsys, place):
     code, out, _ = run(
         monkeypatch, capsys, "simulate", "--accounts", 60, "--weeks", 2, "--policy", place / "nba",

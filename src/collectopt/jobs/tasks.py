@@ -17,8 +17,8 @@ from collectopt.evaluation import BacktestResult, backtest, kpis, report, rollin
 from collectopt.exceptions import InputError
 from collectopt.models import PaymentModel
 from collectopt.policy import NextBestAction, load
-from collectopt.policy.base import Policy
-from collectopt.schema.atomic import atomic_file
+from collectopt.policy.base import MARKER, Policy
+from collectopt.schema.atomic import atomic_file, check_folder
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.decisions import SCHEMA, Decisions
 from collectopt.schema.ledger import Ledger
@@ -88,6 +88,7 @@ def train(
     ------
     InputError
     """
+    check_folder(out, marker=MARKER)
     with progress.step("reading the book"):
         ledger = read_book(book, catalogue)
         cut = to_instant(as_of, catalogue.timezone)

@@ -60,14 +60,7 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
     InputError
         `path` exists and is something else.
     """
-    if path.exists() and not (path / marker).is_file() and not _is_empty(path):
-        raise InputError.of(
-            str(path),
-            None,
-            expected=f"a new folder, or one with {marker}",
-            found="other content",
-            hint="Choose another place, or remove it yourself.",
-        )
+    check_folder(path, marker=marker)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     try:
@@ -79,6 +72,24 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
         _swap(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def check_folder(path: Path, *, marker: str) -> None:
+    """Say at once whether :func:`atomic_folder` will be able to write.
+
+    Raises
+    ------
+    InputError
+        `path` exists and is neither empty nor a folder with `marker`.
+    """
+    if path.exists() and not (path / marker).is_file() and not _is_empty(path):
+        raise InputError.of(
+            str(path),
+            None,
+            expected=f"a new folder, or one with {marker}",
+            found="other content" if path.is_dir() else "a file",
+            hint="Choose another place, or remove it yourself.",
+        )
 
 
 def _swap(part: Path, path: Path) -> None:
