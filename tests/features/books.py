@@ -28,7 +28,8 @@ RESPONSES = (
     "dispute_resolved", "complained", "opted_out", "visited_portal",
 )  # fmt: skip
 HOLDS = (
-    "dispute", "dispute", "promise", "promise", "payment_plan", "payment_plan", "insolvency",
+    "dispute", "dispute", "dispute", "dispute", "promise", "promise", "payment_plan",
+    "payment_plan", "insolvency",
     "deceased", "breathing_space", "vulnerable", "service", "do_not_contact", "agency", "court",
 )  # fmt: skip
 INSTANTS = {"payments": ("paid_at",), "contacts": ("sent_at", "decided_at"), "responses": ("at",)}
@@ -116,9 +117,11 @@ def _account(rng: random.Random, book: Book, i: int) -> None:
         _contact(rng, book, f"A{i}", f"C{i}{j}")
     for _ in range(rng.randrange(0, 8)):
         _response(rng, book, f"A{i}", None, _moment(rng))
-    own = [row["invoice_id"] for row in book["invoices"] if row["account_id"] == f"A{i}"]
-    for _ in range(rng.randrange(0, 5)):
-        start = START + timedelta(days=rng.randrange(SPAN))
+    claims = [row for row in book["invoices"] if row["account_id"] == f"A{i}"]
+    own = [row["invoice_id"] for row in claims]
+    for _ in range(rng.randrange(0, 9)):
+        some_day = START + timedelta(days=rng.randrange(SPAN))
+        start = rng.choice((some_day, *(row["issued_on"] for row in claims)))
         hold = {
             "account_id": f"A{i}",
             "kind": rng.choice(HOLDS),
@@ -196,6 +199,15 @@ def _response(
         "due_on": rng.choice((None, due)) if promised else None,
     }
     book["responses"].append(response)
+    if promised and rng.random() < 0.5:  # some promises are kept
+        paid = {
+            "payment_id": f"P{account}r{len(book['payments'])}",
+            "account_id": account,
+            "paid_at": at + timedelta(hours=rng.choice((0, 30, 300))),
+            "amount": response["amount"] or Decimal(5),
+            "invoice_id": None,
+        }
+        book["payments"].append(paid)
 
 
 def _cut_to_days(book: Book) -> None:
@@ -239,6 +251,36 @@ def event_times(book: Book) -> list[datetime]:
     times += [row["paid_at"] for row in book["payments"]]
     times += [row["at"] for row in book["responses"]]
     return [moment for moment in times if isinstance(moment, datetime)]
+
+
+def edge_rows(book: Book) -> Rows:
+    """For each account the instant from which each of its facts is known, and 1 us later."""
+    rows: Rows = []
+    for account in book["accounts"]:
+        where = zone(account)
+        edges: set[datetime] = set()
+        for table, column in (
+            ("invoices", "issued_on"),
+            ("invoices", "due_on"),
+            ("payments", "paid_at"),
+            ("contacts", "sent_at"),
+            ("responses", "at"),
+            ("responses", "due_on"),
+            ("holds", "from_on"),
+        ):
+            for row in book[table]:
+                if row["account_id"] == account["account_id"] and row[column] is not None:
+                    edges.add(_known_at(row[column], where))
+        for edge in sorted(edges):
+            for as_of in (edge, edge + ONE_US):
+                rows.append({"account_id": account["account_id"], "as_of": as_of})
+    return [row | {"invoice_id": None} for row in rows]
+
+
+def _known_at(when: date, where: ZoneInfo) -> datetime:
+    if isinstance(when, datetime):
+        return when
+    return midnight(when + timedelta(days=1), where) - ONE_US
 
 
 def random_rows(

@@ -65,6 +65,8 @@ def mutate(book: Book, cut: datetime, how: str, rng: random.Random) -> Book:
             changed["invoices"].append(row)
         elif row["invoice_id"] in needed or how != "drop":
             changed["invoices"].append(_other_invoice(row, rng))
+    if not changed["invoices"]:  # a ledger needs one
+        changed["invoices"] = [_other_invoice(book["invoices"][0], rng)]
     for hold in changed["holds"]:  # the written end of any hold may be changed later
         end = hold["from_on"] + timedelta(days=rng.randrange(90))
         changed["holds"][changed["holds"].index(hold)] = hold | {"to_on": rng.choice((None, end))}

@@ -17,7 +17,7 @@ HOLDS = Facts(
     "holds",
     f"""
     SELECT r.rid, h.kind, r.d - h.d AS ago,
-           h.known < r.t AND (h.ended IS NULL OR h.ended >= r.t)
+           (h.ended IS NULL OR h.ended >= r.t)
            AND (h.inv IS NULL OR r.inv < 0 OR h.inv = r.inv)
            AND (h.kind NOT IN {_MONEY}
                 OR CASE WHEN h.inv IS NULL THEN coalesce(o.first_issued <= h.d, FALSE)
