@@ -256,7 +256,7 @@ class HazardModel:
     def predict_quantiles(
         self,
         X: npt.ArrayLike,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] | Float = (0.1, 0.5, 0.9),
         *,
         offset: npt.ArrayLike | None = None,
         start: Days | None = None,
@@ -267,7 +267,7 @@ class HazardModel:
         ----------
         X, offset, start
             As in ``predict_cumulative``.
-        quantiles : sequence of float
+        quantiles : (q,) or (n, q) float
             Chances in (0, 1).
 
         Returns
@@ -276,11 +276,13 @@ class HazardModel:
             Days from the start.
         """
         matrix, due, first = self._check_predict("predict_quantiles", X, offset, start)
-        out = np.zeros((len(matrix), len(quantiles)))
+        chances = np.asarray(quantiles, dtype=np.float64)
+        chances = np.broadcast_to(chances, (len(matrix), chances.shape[-1]))
+        out = np.zeros(chances.shape)
         for part in blocks(len(matrix), _BLOCK):
             upto = np.full(part.stop - part.start, np.inf)
             curve = self._curve(matrix[part], upto, _cut(due, part), _cut(first, part))
-            out[part] = curve.quantiles(np.asarray(quantiles, dtype=np.float64))
+            out[part] = curve.quantiles(chances[part])
         return out
 
     def save(self, directory: str | Path) -> None:
@@ -484,14 +486,14 @@ class _Curve:
 
     def quantiles(self, chances: Float) -> Float:
         """First day by which each chance is reached, (n, q); inf where it never is."""
-        out = np.full((len(self.edge), len(chances)), np.inf)
-        for k, target in enumerate(-np.log1p(-chances)):
-            reached = self.total >= target
+        out = np.full(chances.shape, np.inf)
+        for k, target in enumerate(-np.log1p(-np.minimum(chances.T, 1.0 - 1e-12))):
+            reached = self.total >= target[:, None]
             rows = np.nonzero(reached.any(axis=1))[0]
             at = np.maximum(reached[rows].argmax(axis=1), 1)
             below, above = self.total[rows, at - 1], self.total[rows, at]
             lo, hi = self.edge[rows, at - 1], self.edge[rows, at]
-            share = np.clip((target - below) / np.maximum(above - below, 1e-300), 0.0, 1.0)
+            share = np.clip((target[rows] - below) / np.maximum(above - below, 1e-300), 0.0, 1.0)
             out[rows, k] = lo + share * (hi - lo)
         return out
 

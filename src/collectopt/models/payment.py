@@ -23,8 +23,10 @@ from collectopt.models.labels import (
     durations,
     landmarks,
     shares,
+    watched,
 )
 from collectopt.models.periods import blocks
+from collectopt.models.windows import END, KNOTS, Windows
 from collectopt.schema.forecast import Forecast
 from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger
@@ -84,6 +86,8 @@ class _Head:
     Attributes
     ----------
     hazard : HazardModel
+    windows : Windows
+        Averaged with the hazard up to half a year.
     names : tuple of str
         Features, in the order of the hazard's columns.
     categories : mapping of str to tuple of str
@@ -94,6 +98,7 @@ class _Head:
     """
 
     hazard: HazardModel
+    windows: Windows
     names: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
     paid: Float
@@ -244,6 +249,7 @@ class PaymentModel:
             "options": vars(self.options),
             "heads": {
                 level.value: {
+                    "windows": head.windows.to_json(),
                     "names": head.names,
                     "categories": head.categories,
                     "paid": head.paid.tolist(),
@@ -282,7 +288,11 @@ class PaymentModel:
                 shares_ = (np.array(head[k], dtype=np.float64) for k in ("paid", "partial"))
                 hazard = HazardModel.load(path / name)
                 model._heads[Level(name)] = _Head(
-                    hazard, tuple(head["names"]), categories, *shares_
+                    hazard,
+                    Windows.from_json(head["windows"]),
+                    tuple(head["names"]),
+                    categories,
+                    *shares_,
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable PaymentModel in {path}: {error}") from error
@@ -328,11 +338,19 @@ class PaymentModel:
             names=matrix.names,
             categorical=list(matrix.categories),
         )
+        windows = Windows.fit(
+            matrix.values,
+            due_offsets(rows),
+            outcome,
+            watched=watched(rows, as_of),
+            categorical=[matrix.names.index(name) for name in matrix.categories],
+            seed=self.seed,
+        )
         paid, partial = _mean_shares(
             shares(rows, level, as_of, _SHARE_DAYS), outcome.days, outcome.event
         )
         categories = {name: tuple(values) for name, values in matrix.categories.items()}
-        return _Head(hazard, matrix.names, categories, paid, partial)
+        return _Head(hazard, windows, matrix.names, categories, paid, partial)
 
     def _columns(self, matrix: FeatureMatrix) -> FeatureMatrix:
         """Leave out what is constant here, and what the default leaves out."""
@@ -356,8 +374,13 @@ class PaymentModel:
             ahead[:, k] = due + horizon.days if horizon.from_due else horizon.days
         ahead = np.where(np.isnan(ahead), 0.0, ahead)
         start = _local_days(rows)
-        p = head.hazard.predict_cumulative(matrix.values, ahead, offset=due, start=start)
-        days = head.hazard.predict_quantiles(matrix.values, QUANTILES, offset=due, start=start)
+        marks = np.broadcast_to([*KNOTS, END], (len(rows), len(KNOTS) + 1))
+        both = np.concatenate([ahead, marks], axis=1)
+        curve = head.hazard.predict_cumulative(matrix.values, both, offset=due, start=start)
+        bend = head.windows.bend(matrix.values, due, curve[:, len(wanted) :])
+        p = bend.forward(curve[:, : len(wanted)], ahead)
+        chances = np.stack([bend.backward(q) for q in QUANTILES], axis=1)
+        days = head.hazard.predict_quantiles(matrix.values, chances, offset=due, start=start)
         over = np.flatnonzero(~_is_open(rows, level))
         p[over] = 1.0 if self.event is Event.FULL else 0.0
         days[over] = 0.0 if self.event is Event.FULL else np.inf
