@@ -52,20 +52,20 @@ class Fault:
 
 
 class InputError(CollectoptError, ValueError):
-    """The caller's input is wrong. Lists every fault that was found, nothing was loaded.
+    """The caller's input is wrong. Lists every fault that was found; nothing was done.
 
     Examples
     --------
     >>> fault = Fault("payments", "amount", "an amount", "null", rows=(3,), count=1)
     >>> print(InputError([fault]))
-    1 fault in the input, nothing was loaded:
+    1 fault in the input; nothing was done:
       1. payments.amount: expected an amount; found null in 1 row (3).
     """
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults: tuple[Fault, ...] = tuple(faults)
         noun = "fault" if len(self.faults) == 1 else "faults"
-        lines = [f"{len(self.faults)} {noun} in the input, nothing was loaded:"]
+        lines = [f"{len(self.faults)} {noun} in the input; nothing was done:"]
         lines += [f"  {i}. {fault}" for i, fault in enumerate(self.faults, 1)]
         super().__init__("\n".join(lines))
 

@@ -242,3 +242,24 @@ def test_wrong_use_is_refused(ledger, model, asked):
     only = PaymentModel(levels=("account",), max_rows=300, options=QUICK).fit(ledger, as_of=CUT)
     with pytest.raises(InputError, match="fitted levels"):
         only.predict(asked, level="invoice")
+
+
+def test_a_book_at_rest_is_learnt_from_its_older_history():
+    accounts = [{"account_id": "A", "customer_type": "consumer", "country": "DE"}]
+    terms = {"account_id": "A", "amount": 10, "currency": "EUR"}
+    invoices = [
+        {"invoice_id": str(i), "issued_on": f"2012-0{i}-02", "due_on": f"2012-0{i}-16", **terms}
+        for i in range(1, 7)
+    ]
+    paid = [
+        {
+            "payment_id": str(i), "account_id": "A", "paid_at": f"2012-0{i}-20T10:00Z",
+            "amount": 10, "invoice_id": str(i),
+        }
+        for i in range(1, 6)
+    ]  # fmt: skip
+    ledger = Ledger.from_frames(accounts=accounts, invoices=invoices, payments=paid)
+    model = PaymentModel().fit(ledger, "2026-01-01")
+    p = model.predict(Snapshot(ledger, "2026-01-01"), horizons="30D").p_paid
+    assert p.shape == (1, 1)
+    assert 0 < p[0, 0] < 1

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from collectopt.evaluation import formulas
 from collectopt.evaluation.claimbook import BUCKETS, Book, ints, micros, strings
 from collectopt.exceptions import InputError
+from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.times import DAY_US, AsOf, to_instant
 
@@ -126,7 +127,7 @@ def kpis(
     as_of: AsOf,
     *,
     days: int = 90,
-    horizons: Sequence[int] = (30, 60, 90),
+    horizons: Sequence[int | str] = (30, 60, 90),
     currency: str | None = None,
 ) -> Kpis:
     """Compute the key figures of a book over the ``days`` before ``as_of``.
@@ -139,7 +140,7 @@ def kpis(
         End of the window.
     days : int
         Length of the window.
-    horizons : sequence of int
+    horizons : sequence of int or str
         Days after the due date for the recovery rates. A rate counts the claims whose horizon
         ended inside the window, so none is judged before its time.
     currency : str, optional
@@ -160,7 +161,8 @@ def kpis(
     end = int(to_instant(as_of, ledger.timezone).astype(np.int64))
     book = Book(ledger, currency, end)
     start = end - days * DAY_US
-    rows = [*_receivables(book, start, end, days), *_recovery(book, start, days, horizons)]
+    ahead = [Horizon.parse(f"{h}D" if isinstance(h, int) else h).days for h in horizons]
+    rows = [*_receivables(book, start, end, days), *_recovery(book, start, days, ahead)]
     rows += _effort(book, start, end)
     return Kpis(np.datetime64(end, "us"), days, currency, tuple(rows))
 

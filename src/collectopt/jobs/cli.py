@@ -1,6 +1,7 @@
 """The command line: thin commands over the tasks.
 
-Exit codes: 0 done; 1 bad input, nothing written; 3 done, but some accounts fell back to waiting.
+Exit codes: 0 done; 1 bad input, nothing written; 2 misspelt command or option; 3 done, but some
+accounts fell back to waiting.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for book, policy, report.")] = Path(
         "demo"
     ),
-    accounts: Annotated[int, typer.Option(min=50, max=100_000, help="Accounts.")] = 2_000,
+    accounts: Annotated[int, typer.Option(min=50, max=100_000, help="Accounts.")] = 6_000,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from collectopt.jobs.tasks import Progress, value, write_report
+from collectopt.models import PaymentModel
 from collectopt.policy import FixedLadder, NextBestAction
 from collectopt.simulation import Book
 
@@ -55,7 +56,8 @@ def run(out: Path, *, accounts: int, seed: int, progress: Progress) -> Demo:
         ledger = book.ledger()
         ledger.to_parquet(out / "book")
     with progress.step("fitting payment model and policy"):
-        policy = NextBestAction(book.catalogue).fit(ledger, as_of=book.as_of)
+        payment = PaymentModel(event="full", levels=("account",), max_rows=30_000)
+        policy = NextBestAction(book.catalogue, payment).fit(ledger, as_of=book.as_of)
         policy.save(out / "policy")
     with progress.step("deciding"):
         decisions = policy.decide(ledger, as_of=book.as_of, rng=seed)
@@ -81,16 +83,33 @@ def run(out: Path, *, accounts: int, seed: int, progress: Progress) -> Demo:
     mine, other = decisions.counts(), steps.counts()
     channels = list(dict.fromkeys([*mine, *other]))
     mix = [[c, f"{mine.get(c, 0):,}", f"{other.get(c, 0):,}"] for c in channels]
-    scores = [[name, f"{score:.4f}"] for name, score in facts["metrics"].items()]
+    scores = _scores(facts["metrics"])
     examples = _examples(decisions.table.to_pylist())
     return Demo(
         facts,
         (
-            Printed("Scores on earlier cuts (simulated)", ["score", "value"], scores),
+            Printed(
+                "AUC / log-loss on earlier cuts (simulated)",
+                ["paid within", "PaymentModel", "shrunken rate", "base rate"],
+                scores,
+            ),
             Printed("Decisions (accounts)", ["channel", "next-best action", "ladder"], mix),
             Printed("Three of them", ["account", "action", "EUR", "why"], examples),
         ),
     )
+
+
+def _scores(metrics: dict[str, float]) -> list[list[str]]:
+    """One row a horizon, the model beside its rivals."""
+    horizons = [name.removeprefix("log_loss_") for name in metrics if name.startswith("log_loss_")]
+    return [
+        [horizon]
+        + [
+            f"{metrics[f'{who}auc_{horizon}']:.3f} / {metrics[f'{who}log_loss_{horizon}']:.4f}"
+            for who in ("", "ShrunkenRate_", "BaseRate_")
+        ]
+        for horizon in horizons
+    ]
 
 
 def _examples(rows: list[dict[str, Any]]) -> list[list[str]]:

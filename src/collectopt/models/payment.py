@@ -39,6 +39,7 @@ E = TypeVar("E", bound=Enum)
 QUANTILES = (0.1, 0.5, 0.9)
 _SHARE_DAYS = (30.0, 90.0, 180.0, 365.0)
 _BLOCK = 100_000
+_ALL = 200.0  # years
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class PaymentModel:
         levels = tuple(level.value for level in self.levels)
         return f"PaymentModel(event={self.event.value!r}, levels={levels}, years={self.years})"
 
-    def fit(self, ledger: Ledger, *, as_of: AsOf) -> Self:
+    def fit(self, ledger: Ledger, as_of: AsOf) -> Self:
         """Learn from everything known before ``as_of``.
 
         Parameters
@@ -214,7 +215,9 @@ class PaymentModel:
         InputError
             Unknown horizons, or a level that was not fitted.
         """
-        wanted = [Horizon.parse(text) for text in horizons]
+        wanted = [
+            Horizon.parse(text) for text in ([horizons] if isinstance(horizons, str) else horizons)
+        ]
         head = self._head(level)
         if _enum(Level, level, "level") is Level.INVOICE and snapshot.rows["invoice"].null_count:
             snapshot = snapshot.to_invoice_level()
@@ -315,10 +318,11 @@ class PaymentModel:
         return found
 
     def _fit_level(self, ledger: Ledger, as_of: AsOf, level: Level) -> _Head:
-        rows = landmarks(
-            ledger, as_of, level, years=self.years, limit=self.max_rows, seed=self.seed
-        )
-        if not len(rows):
+        for years in (self.years, _ALL):  # a book at rest is learnt from its older history
+            rows = landmarks(ledger, as_of, level, years=years, limit=self.max_rows, seed=self.seed)
+            if len(rows):
+                break
+        else:
             raise InputError.of(
                 "invoices",
                 None,

@@ -109,7 +109,7 @@ class ShrunkenRate:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(event={self.event.value!r}, years={self.years})"
 
-    def fit(self, ledger: Ledger, *, as_of: AsOf) -> Self:
+    def fit(self, ledger: Ledger, as_of: AsOf) -> Self:
         """Remember the ledger and the cut; rates are counted when a level is first asked for."""
         self._ledger, self._as_of = ledger, as_of
         self._histories = {}

@@ -295,6 +295,14 @@ class ResponseModel:
                 rows = np.flatnonzero(wrong).tolist()
                 found = str((played if name == "action" else chance)[rows[0]])
                 raise InputError.of(name, None, expected=expected, found=found, rows=rows)
+        if len(np.unique(played)) < 2:
+            raise InputError.of(
+                "action",
+                None,
+                expected="at least two different actions in the log",
+                found="one",
+                hint="Such a log says nothing about effects; use prior_effects(actions).",
+            )
         if who.shape != (n,):
             raise InputError.of("account", None, expected=f"({n},)", found=str(who.shape))
         if len(np.unique(who)) < 2 * self.folds:

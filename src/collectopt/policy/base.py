@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pyarrow.compute as pc
 
 from collectopt import __version__
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
@@ -28,6 +29,27 @@ from collectopt.schema.times import AsOf, to_instant
 
 FORMAT = 1
 MARKER = "policy.json"
+
+
+def check_currency(ledger: Ledger, catalogue: Catalogue) -> None:
+    """Refuse a book in another currency than the catalogue's costs: there are no exchange rates.
+
+    Raises
+    ------
+    InputError
+    """
+    other = pc.not_equal(ledger.invoices["currency"], catalogue.currency)
+    if pc.any(other).as_py():
+        found = ledger.invoices["currency"].filter(other)[0].as_py()
+        rows = np.flatnonzero(other.to_numpy())
+        raise InputError.of(
+            "invoices",
+            "currency",
+            expected=f"{catalogue.currency}, the currency of the catalogue",
+            found=found,
+            rows=rows.tolist(),
+            hint=f'Split the book by currency, and state costs in it: currency = "{found}".',
+        )
 
 
 class Policy(ABC):
@@ -109,7 +131,10 @@ class Policy(ABC):
         ------
         NotFittedError, InputError
         """
-        version, seed = self.version, seed_of(rng)
+        if self._version is None:
+            raise NotFittedError.of(self, "decide")
+        version, seed = self._version, seed_of(rng)
+        check_currency(ledger, self.catalogue)
         snapshot = Snapshot(ledger, to_instant(as_of, self.catalogue.timezone))
         layout = Layout.of(self.catalogue.actions)
         state = State.of(snapshot, self.catalogue, layout)

@@ -180,16 +180,18 @@ class _Writer:
             said.append(self._why_wait(row, known.verdict.refused[j]))
         if details.notes and details.notes[j] and self.reachable[row]:
             said.append(details.notes[j])
+        money = self.setting.catalogue.currency
         if taken and np.isfinite(details.p_pay[j]):
             said.append(
                 f"Everything past due is paid within {self.setting.catalogue.horizon_days} days "
                 f"with probability {details.p_pay[j]:.1%}, without a contact "
-                f"{details.p_wait[j]:.1%}; {self.setting.state.open_amount[row]:,.2f} EUR are open."
+                f"{details.p_wait[j]:.1%}; "
+                f"{self.setting.state.open_amount[row]:,.2f} {money} are open."
             )
         if taken and np.isfinite(details.value[j]):
             said.append(
-                f"Worth {details.value[j]:+,.2f} EUR against waiting, "
-                f"cost {actions.cost[taken]:,.2f} EUR included."
+                f"Worth {details.value[j]:+,.2f} {money} against waiting, "
+                f"cost {actions.cost[taken]:,.2f} {money} included."
             )
         return said or [f"Chosen: {actions.names[taken]}."]
 
@@ -207,10 +209,10 @@ class _Writer:
         best, value = int(outcome.rival[row]), float(outcome.rival_value[row])
         if best < 0:
             return "Waiting: the policy wants no action now."
-        name = actions.names[best]
+        name, money = actions.names[best], self.setting.catalogue.currency
         if value > 0:
             return (
-                f"Waiting: {name} would be worth {value:,.2f} EUR, but what it takes is scarce "
+                f"Waiting: {name} would be worth {value:,.2f} {money}, but what it takes is scarce "
                 "and worth more elsewhere."
             )
-        return f"Waiting is best: the next best, {name}, would be worth {value:,.2f} EUR."
+        return f"Waiting is best: the next best, {name}, would be worth {value:,.2f} {money}."

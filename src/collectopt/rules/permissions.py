@@ -121,12 +121,12 @@ class Consent(Permission):
     Parameters
     ----------
     channels : tuple of str
-    strict : frozenset of str
+    strict : tuple of str
         Channels that need a known consent.
     """
 
     channels: tuple[str, ...] = ()
-    strict: frozenset[str] = CALLS | PUSHES
+    strict: tuple[str, ...] = tuple(sorted(CALLS | PUSHES))
     code: ClassVar[str] = "CONSENT"
     unit: ClassVar[Unit] = Unit.CHANNEL
     source: ClassVar[str] = "GDPR Art. 6, 7; UWG § 7"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from collectopt.exceptions import CatalogueError, Fault
 from collectopt.schema.actions import ActionKind, ActionSet
+from collectopt.schema.tables import CURRENCIES
 from collectopt.schema.times import is_timezone
 
 Euro = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -171,6 +172,7 @@ class Catalogue(_Model):
     jurisdiction: str = "none"
     explore: Annotated[float, Field(ge=0, le=1)] = 0.0
     timezone: str = "UTC"
+    currency: str = "EUR"
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
     tones: Tones = Tones()
     offers: Offers = Offers()
@@ -191,6 +193,8 @@ class Catalogue(_Model):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{what}: {', '.join(twice)} more than once")
+        if self.currency not in CURRENCIES:
+            raise ValueError(f"currency: {self.currency!r} is no ISO 4217 code")
         if not is_timezone(self.timezone):
             raise ValueError(f"timezone: {self.timezone!r} is no IANA time zone")
         return self

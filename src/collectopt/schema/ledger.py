@@ -135,7 +135,7 @@ class Ledger:
             **ordered,
             features=tuple(features),
             timezone=timezone,
-            remarks=tuple(_remarks(ordered["invoices"])),
+            remarks=(*_remarks(ordered["invoices"]), *_unused(frames, tuple(features))),
         )
 
     @classmethod
@@ -250,6 +250,20 @@ class Ledger:
 def _sort(spec: t.Table, table: pa.Table) -> pa.Table:
     keys = [(name, "ascending") for name in spec.order]
     return table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
+
+
+def _unused(frames: dict[str, pa.Table | None], features: tuple[str, ...]) -> list[Fault]:
+    """Columns that nobody reads: perhaps misspelt."""
+    found = []
+    for spec in t.TABLES:
+        known = {column.name for column in spec.columns} | set(features)
+        frame = frames.get(spec.name)
+        for name in [] if frame is None else frame.column_names:
+            if name not in known and not (spec.name == "accounts" and name.endswith("_ok")):
+                found.append(
+                    Fault(spec.name, name, "a known column, or one named in features", "it unused")
+                )
+    return found
 
 
 def _remarks(invoices: pa.Table) -> list[Fault]:

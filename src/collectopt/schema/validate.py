@@ -239,7 +239,9 @@ def _check_relations(read: Mapping[str, pa.Table], timezone: str) -> Iterable[Fa
         (spec.name, column.name)
         for spec in t.TABLES
         for column in spec.columns
-        if column.required and read[spec.name][column.name].null_count == len(read[spec.name])
+        if column.required
+        and read[spec.name][column.name].null_count == len(read[spec.name])
+        and (len(read[spec.name]) or spec.required)
     }
     tables = {
         name: table.append_column("row", pa.array(range(len(table)), pa.int64()))
