@@ -95,7 +95,7 @@ def decisions() -> Decisions:
 def test_decisions_explain_themselves(tmp_path):
     made = decisions()
     text = str(made.explain("A"))
-    assert "A: email, friendly, none at 2026-11-21 07:00 UTC" in text
+    assert "A: email, friendly at 2026-11-21 07:00 UTC" in text
     assert "+2.00 EUR" in text
     assert "runner-up: wait" in text
     assert "&lt;b&gt;" in made.explain("A")._repr_html_()

@@ -145,7 +145,9 @@ class Decisions:
                 hint="Accounts without an open claim get none.",
             )
         entry: dict[str, Any] = self.table.slice(row, 1).to_pylist()[0]
-        parts = [entry[name] for name in ("channel", "tone", "offer") if entry[name] is not None]
+        parts = [entry[name] for name in ("channel", "tone") if entry[name] is not None]
+        if entry["offer"] not in {None, "none"}:
+            parts.append(f"offering {entry['offer']}")
         what = "wait" if entry["channel"] == "none" else ", ".join(parts)
         if entry["send_at"] is not None:
             what += f" at {entry['send_at']:%Y-%m-%d %H:%M} UTC"
