@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -107,6 +108,13 @@ def test_decisions_explain_themselves(tmp_path):
     assert pa.parquet.read_table(tmp_path / "d.parquet").equals(made.to_arrow())
     assert made.to_pandas()["propensity"].tolist() == [0.5, 0.25]
     assert "2 accounts" in made._repr_html_()
+
+
+def test_results_come_in_the_kind_of_frame_that_the_caller_uses():
+    ours = pl.DataFrame({"x": [1]})
+    assert decisions().like(ours)["account_id"].to_list() == ["A", "B"]
+    assert isinstance(forecast().like(ours), pl.DataFrame)
+    assert isinstance(forecast().like([{}]), list)
 
 
 def test_decisions_keep_their_columns():

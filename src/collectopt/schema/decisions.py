@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from collectopt.exceptions import InputError
 from collectopt.schema.atomic import atomic_file
+from collectopt.schema.frames import like
 from collectopt.schema.times import INSTANT
 
 if TYPE_CHECKING:
@@ -121,6 +122,10 @@ class Decisions:
     def to_pandas(self) -> pd.DataFrame:
         """Give the table in pandas."""
         return self.table.to_pandas()
+
+    def like(self, frame: Any) -> Any:
+        """Give the table in the kind of frame that `frame` is (pandas, polars, DuckDB, dicts)."""
+        return like(self.table, frame)
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the table; the file appears whole or not at all."""

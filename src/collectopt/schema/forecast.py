@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from collectopt.exceptions import InputError
+from collectopt.schema.frames import like
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,10 @@ class Forecast:
     def to_pandas(self) -> pd.DataFrame:
         """As :meth:`to_arrow`, in pandas."""
         return self.to_arrow().to_pandas()
+
+    def like(self, frame: Any) -> Any:
+        """As :meth:`to_arrow`, in the kind of frame that `frame` is (pandas, polars, dicts)."""
+        return like(self.to_arrow(), frame)
 
     def __repr__(self) -> str:
         return f"Forecast({len(self)} rows, horizons={self.horizons})"
