@@ -56,7 +56,7 @@ def run(out: Path, *, accounts: int, seed: int, progress: Progress) -> Demo:
         ledger = book.ledger()
         ledger.to_parquet(out / "book")
     with progress.step("fitting payment model and policy"):
-        payment = PaymentModel(event="full", levels=("account",), max_rows=30_000)
+        payment = PaymentModel(event="full", levels=("account",), max_rows=20_000)
         policy = NextBestAction(book.catalogue, payment).fit(ledger, as_of=book.as_of)
         policy.save(out / "policy")
     with progress.step("deciding"):

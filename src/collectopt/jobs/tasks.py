@@ -133,7 +133,7 @@ def try_backtest(
 ) -> BacktestResult | None:
     """Backtest at half, once and twice `days` on two cuts, or one.
 
-    The model learns from 30,000 moments at most: enough to compare it, and quick.
+    The model learns from 20,000 moments at most: enough to compare it, and quick.
 
     Returns
     -------
@@ -318,4 +318,4 @@ def write_report(
 
 
 def _account_model() -> PaymentModel:
-    return PaymentModel(event="full", levels=("account",), max_rows=30_000)
+    return PaymentModel(event="full", levels=("account",), max_rows=20_000)
