@@ -20,13 +20,14 @@ CALENDAR = ("bin_business_share", "bin_weekday", "bin_day", "bin_month")
 
 def default_edges() -> Float:
     """Bin edges in days: daily at first, then weekly, monthly and quarterly up to three years."""
-    near = [0, 1, 2, 3, 4, 5, 7, 10, 14, 21, 28, 35, 45, 60, 75, 90, 105, 120]
-    return np.array([*near, 150, 180, 240, 300, 365, 455, 545, 730, 1095], dtype=np.float64)
+    days = [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 14, 17, 21, 28, 35, 45, 60, 75, 90, 120, 150, 180]
+    return np.array([*days, 240, 300, 365, 455, 545, 635, 730, 910, 1095], dtype=np.float64)
 
 
 def default_due_edges() -> Float:
     """Edges in days from the end of the due day: one day near it, wider away from it."""
-    return np.array([-14, -7, -3, -1, 0, 1, 2, 3, 4, 5, 7, 10, 14, 30, 60], dtype=np.float64)
+    days = [-30, -14, -7, -4, -2, -1, 0, 1, 2, 3, 4, 5, 7, 10, 14, 21, 30, 45, 60, 90]
+    return np.array(days, dtype=np.float64)
 
 
 @dataclass(frozen=True)

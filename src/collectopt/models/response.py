@@ -38,8 +38,8 @@ class Gate:
     Attributes
     ----------
     z : float
-        Evidence, the larger of two: of the common effect of a contact, and of the outcome's slope
-        on effects learnt from other accounts; both over their errors clustered by account.
+        Slope of the outcome on effects learnt from other accounts, over its error clustered by
+        account.
     open : bool
         Whether z reaches 2; else all effects are zero.
     """
@@ -58,8 +58,8 @@ class ResponseModel:
     only what differs from others of the same x counts.
 
     Effects are shrunk by empirical Bayes: deviations to the common effect of a contact, that one to
-    zero. Where neither a common effect shows, nor effects learnt from some accounts on the others
-    (:class:`Gate`), all are zero.
+    zero. Where effects learnt from some accounts do not show on the others (:class:`Gate`), all
+    are zero.
 
     Parameters
     ----------
@@ -82,11 +82,9 @@ class ResponseModel:
     Notes
     -----
     Weights are g(a) / propensity, g being the log's own frequencies of factors ("stabilised"),
-    clipped at ten times their mean, and in larger logs their mean given x and the channel, since
-    the propensity of an exact slot says more about the slot than about the contact. Under them the
-    action is independent of x, so an error in m(x) costs precision, not bias. Robinson (1988),
-    Econometrica 56; Nie & Wager (2021), Biometrika 108; Robins, Hernan & Brumback (2000),
-    Epidemiology 11 (stabilised weights); Saito & Joachims (2022), ICML (marginalised weights).
+    clipped at ten times their mean. Under them the action is independent of x, so an error in m(x)
+    costs precision, not bias. Robinson (1988), Econometrica 56; Nie & Wager (2021), Biometrika
+    108; Robins, Hernan & Brumback (2000), Epidemiology 11 (stabilised weights).
 
     Examples
     --------
@@ -160,11 +158,10 @@ class ResponseModel:
 
         self.factors = Factors.of(actions, played)
         phi = self.factors.phi[played]
+        weight = _weights(reference(actions, played)[played] / chance)
+        self.ess = float(weight.sum() ** 2 / (weight**2).sum())
         self._range = (float(outcome.min()), float(outcome.max()))
         fold = self._folds(cluster)
-        ratio = reference(actions, played)[played] / chance
-        weight = _weights(matrix, ratio, actions.channel[played], fold)
-        self.ess = float(weight.sum() ** 2 / (weight**2).sum())
         residual, left = _residuals(matrix, outcome, phi, weight, fold)
         self._estimate(residual, left, weight, cluster, fold)
         self._level = _Level.fit(matrix, outcome[:, None], weight)
@@ -332,43 +329,17 @@ class ResponseModel:
             guess[~rest] = (
                 s[~rest] @ shrink(r[rest], s[rest], weight[rest], cluster[rest], family).theta
             )
-        any_effect = _z(r, guess, weight, cluster)
-        common = _z(r, s[:, 0], weight, cluster) if family[:1] == ("contact",) else 0.0
-        z = max(any_effect, common)
+        score = np.bincount(cluster, weight * guess * r)
+        spread = float(np.sqrt((score**2).sum()))
+        z = float(score.sum() / spread) if spread > 0.0 else 0.0
         self.gate = Gate(z, open=z >= NEEDED_Z)
         kept = found if self.gate.open else Shrunk(np.zeros(len(family)), found.stderr)
         self.theta, self.stderr = kept.theta, kept.stderr
 
 
-def _z(r: Float, s: Float, weight: Float, cluster: Int) -> float:
-    """Slope of ``r`` on ``s`` over its error under no effect, clustered."""
-    score = np.bincount(cluster, weight * s * r)
-    spread = float(np.sqrt((score**2).sum()))
-    return float(score.sum() / spread) if spread > 0.0 else 0.0
-
-
-def _weights(X: Matrix, ratio: Float, channel: npt.NDArray[Any], fold: Int) -> Float:
-    """Stabilised weights, for contacts marginalised over all but the channel.
-
-    The ratio of an exact action swings with its slot. Its mean given x and the channel is the
-    ratio of the channel itself; it is learnt from the other folds.
-    """
-    weight, contact = np.minimum(ratio, _CLIP * ratio.mean()), channel >= 0
-    if min(int((contact & (fold != k)).sum()) for k in np.unique(fold)) >= _TREES_FROM:
-        data = np.column_stack([X, channel.astype(np.float32)])
-        options = TreeOptions(rounds=80, rate=0.08, leaves=7, min_leaf=100)
-        smooth = weight.copy()
-        for k in np.unique(fold):
-            rest, own = contact & (fold != k), contact & (fold == k)
-            start = weight[rest].mean()
-            trees = Trees.fit(
-                data[rest], weight[rest] - start, options=options, objective="regression"
-            )
-            smooth[own] = np.maximum(start + trees.score(data[own]), 0.1 * start)
-        weight = smooth
-    for side in (contact, ~contact):
-        weight[side] = weight[side] / max(weight[side].mean(), 1e-12) if side.any() else 0.0
-    return weight
+def _weights(ratio: Float) -> Float:
+    weight = np.minimum(ratio / ratio.mean(), _CLIP)
+    return np.asarray(weight / weight.mean(), dtype=np.float64)
 
 
 def _residuals(X: Matrix, y: Float, phi: Float, weight: Float, fold: Int) -> tuple[Float, Float]:
