@@ -243,9 +243,15 @@ class HazardModel:
         (n, h) float64
             In [0, 1], non-decreasing in the horizon.
         """
+        matrix, due, first = self._check_predict("predict_cumulative", X, offset, start)
         wanted = np.asarray(horizons, dtype=np.float64)
-        reach = float(wanted.max(initial=0.0))
-        return self.predict_curve(X, offset=offset, start=start, reach=reach).before(wanted)
+        wanted = np.broadcast_to(wanted, (len(matrix), wanted.shape[-1]))
+        out = np.zeros(wanted.shape)
+        for part in blocks(len(matrix), _BLOCK):
+            upto = wanted[part].max(axis=1, initial=0.0)
+            curve = self._curve(matrix[part], upto, _cut(due, part), _cut(first, part))
+            out[part] = curve.before(wanted[part])
+        return out
 
     def predict_quantiles(
         self,
@@ -269,36 +275,15 @@ class HazardModel:
         (n, q) float64
             Days from the start.
         """
+        matrix, due, first = self._check_predict("predict_quantiles", X, offset, start)
         chances = np.asarray(quantiles, dtype=np.float64)
-        return self.predict_curve(X, offset=offset, start=start).quantiles(chances)
-
-    def predict_curve(
-        self,
-        X: npt.ArrayLike,
-        *,
-        offset: npt.ArrayLike | None = None,
-        start: Days | None = None,
-        reach: float = np.inf,
-    ) -> Curve:
-        """Whole curves, for many questions about the same rows.
-
-        Parameters
-        ----------
-        X, offset, start
-            As in ``predict_cumulative``.
-        reach : float
-            Days up to which the curves are needed; they are flat soon after.
-
-        Returns
-        -------
-        Curve
-        """
-        matrix, due, first = self._check_predict("predict_curve", X, offset, start)
-        parts = []
+        chances = np.broadcast_to(chances, (len(matrix), chances.shape[-1]))
+        out = np.zeros(chances.shape)
         for part in blocks(len(matrix), _BLOCK):
-            upto = np.full(part.stop - part.start, reach)
-            parts.append(self._curve(matrix[part], upto, _cut(due, part), _cut(first, part)))
-        return Curve.join(parts)
+            upto = np.full(part.stop - part.start, np.inf)
+            curve = self._curve(matrix[part], upto, _cut(due, part), _cut(first, part))
+            out[part] = curve.quantiles(chances[part])
+        return out
 
     def save(self, directory: str | Path) -> None:
         """Write ``hazard.txt`` (LightGBM's text) and ``hazard.json`` into a directory."""
@@ -442,7 +427,7 @@ class HazardModel:
         upto: Float,
         due: Float | None,
         first: Days | None,
-    ) -> Curve:
+    ) -> _Curve:
         assert self._trees is not None
         assert self._table is not None
         periods = self._grid.lay(upto, due)
@@ -452,7 +437,7 @@ class HazardModel:
         data[:, width:] = periods.features(due, first)
         chance = self._table.chance(periods, periods.hi - periods.lo, due)
         odds = logit(chance) + self._trees.score(data)
-        return Curve.build(periods, expit(odds), len(matrix))
+        return _Curve.build(periods, expit(odds), len(matrix))
 
 
 def _cut(values: npt.NDArray[Any] | None, part: slice) -> npt.NDArray[Any] | None:
@@ -460,13 +445,13 @@ def _cut(values: npt.NDArray[Any] | None, part: slice) -> npt.NDArray[Any] | Non
 
 
 @dataclass(frozen=True)
-class Curve:
-    """When the event comes, for n rows: the cumulative hazard at each row's own edges.
+class _Curve:
+    """Cumulative hazard of some rows at their own edges; the last value is repeated.
 
     Attributes
     ----------
     edge : (n, k) float64
-        Days; edge[:, 0] = 0; the last one is repeated.
+        Days; edge[:, 0] = 0.
     total : (n, k) float64
         Cumulative hazard -log P(no event before the edge).
     """
@@ -475,8 +460,7 @@ class Curve:
     total: Float
 
     @classmethod
-    def build(cls, periods: Periods, hazard: Float, n: int) -> Curve:
-        """Make the curves of n rows from P(event in a bin | none before), (m,)."""
+    def build(cls, periods: Periods, hazard: Float, n: int) -> _Curve:
         count = np.bincount(periods.row, minlength=n)
         size = int(count.max(initial=0)) + 1
         edge, step = np.zeros((n, size)), np.zeros((n, size))
@@ -485,21 +469,8 @@ class Curve:
         step[periods.row, place] = -np.log1p(-np.minimum(hazard, 1.0 - 1e-12))
         return cls(np.maximum.accumulate(edge, axis=1), np.cumsum(step, axis=1))
 
-    @classmethod
-    def join(cls, parts: Sequence[Curve]) -> Curve:
-        """Put the rows of several curves one below the other."""
-        size = max((part.edge.shape[1] for part in parts), default=2)
-        pad = [((0, 0), (0, max(size, 2) - part.edge.shape[1])) for part in parts]
-        if not parts:
-            return cls(np.zeros((0, 2)), np.zeros((0, 2)))
-        return cls(
-            np.concatenate([np.pad(c.edge, p, "edge") for c, p in zip(parts, pad, strict=True)]),
-            np.concatenate([np.pad(c.total, p, "edge") for c, p in zip(parts, pad, strict=True)]),
-        )
-
     def before(self, days: Float) -> Float:
-        """P(event before ``days``, (h,) or (n, h)), (n, h); inside a bin the hazard is constant."""
-        days = np.broadcast_to(days, (len(self.edge), days.shape[-1]))
+        """P(event before ``days``), (n, h); inside a bin the hazard is constant."""
         out = np.empty(days.shape)
         for k in range(days.shape[1]):
             out[:, k] = -np.expm1(-self._at(days[:, k]))
@@ -514,8 +485,7 @@ class Curve:
         return np.asarray(below + share * (above - below), dtype=np.float64)
 
     def quantiles(self, chances: Float) -> Float:
-        """First day by which each of ``chances``, (q,) or (n, q), is reached; inf where never."""
-        chances = np.broadcast_to(chances, (len(self.edge), chances.shape[-1]))
+        """First day by which each chance is reached, (n, q); inf where it never is."""
         out = np.full(chances.shape, np.inf)
         for k, target in enumerate(-np.log1p(-np.minimum(chances.T, 1.0 - 1e-12))):
             reached = self.total >= target[:, None]

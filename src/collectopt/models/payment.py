@@ -120,8 +120,8 @@ class PaymentModel:
     levels : sequence of {"account", "invoice"}
         Levels that ``predict`` will be asked for; each costs a fit.
     features : sequence of str, optional
-        Features to learn from. Default: all but rates of the whole book and the calendar of
-        as_of, which say when it was rather than who pays.
+        Features to learn from. Default: all but the rates of the whole book and its segments,
+        which say what the calendar was rather than who pays.
     years : float
         How far back the learning reaches.
     max_rows : int
@@ -378,10 +378,13 @@ class PaymentModel:
             ahead[:, k] = due + horizon.days if horizon.from_due else horizon.days
         ahead = np.where(np.isnan(ahead), 0.0, ahead)
         start = _local_days(rows)
-        curve = head.hazard.predict_curve(matrix.values, offset=due, start=start)
-        bend = head.windows.bend(matrix.values, due, curve.before(np.array([*KNOTS, END])))
-        p = bend.forward(curve.before(ahead), ahead)
-        days = curve.quantiles(np.stack([bend.backward(q) for q in QUANTILES], axis=1))
+        marks = np.broadcast_to([*KNOTS, END], (len(rows), len(KNOTS) + 1))
+        both = np.concatenate([ahead, marks], axis=1)
+        curve = head.hazard.predict_cumulative(matrix.values, both, offset=due, start=start)
+        bend = head.windows.bend(matrix.values, due, curve[:, len(wanted) :])
+        p = bend.forward(curve[:, : len(wanted)], ahead)
+        chances = np.stack([bend.backward(q) for q in QUANTILES], axis=1)
+        days = head.hazard.predict_quantiles(matrix.values, chances, offset=due, start=start)
         over = np.flatnonzero(~_is_open(rows, level))
         p[over] = 1.0 if self.event is Event.FULL else 0.0
         days[over] = 0.0 if self.event is Event.FULL else np.inf
@@ -395,8 +398,7 @@ class PaymentModel:
 
 
 #: Features that follow the times of the whole book: for an account without a history they say when
-#: it was, not who pays. What an account adds to them is in the lifts. The calendar enters by the
-#: bins of the hazard, where it belongs: the day of the payment, not the day of the question.
+#: it was, not who pays. What an account adds to them is in the lifts.
 LEFT_OUT = frozenset(
     {
         "book_on_time_rate",
@@ -404,9 +406,6 @@ LEFT_OUT = frozenset(
         "on_time_rate",
         "paid_30_rate",
         "customer_late_rate",
-        "month",
-        "weekday",
-        "day_of_month",
     }
 )
 
