@@ -12,7 +12,7 @@ import pytest
 from collectopt.exceptions import InputError
 from collectopt.schema import Ledger
 from collectopt.simulation import Book, world
-from collectopt.simulation.run import read_plan
+from collectopt.simulation.plans import read_plan
 
 
 @dataclass(frozen=True)
