@@ -44,7 +44,7 @@ def daytime(state: State) -> None:
     instant = np.isin(state.people.method[account], [WALLET, CARD])
     own = intensity(state, rows) * instant
     left_of_day = 1.0 - state.fresh_hour[account] / 24.0
-    caused = state.fresh[account] * left_of_day * _responsive(state, rows)
+    caused = state.fresh[account] * left_of_day * responsive(state, rows)
     total = own + caused
     hit = noise.uniform(Purpose.PAY_DAY, claims.uid[rows], day) < 1.0 - np.exp(-total)
     by_link = noise.uniform(Purpose.PAY_CAUSE, claims.uid[rows], day) * total < caused
@@ -74,7 +74,7 @@ def intensity(state: State, rows: IntArray) -> FloatArray:
     forgotten = np.where(past <= 1, _FORGOTTEN_BEFORE, _FORGOTTEN_AFTER)
     base = base * np.where(claims.forgotten[rows], forgotten, 1.0) * people.pace[account]
     base = base * _money(state, account)
-    total = base + np.where(past >= 1, state.excitation[account], 0.0) * _responsive(state, rows)
+    total = base + np.where(past >= 1, state.excitation[account], 0.0) * responsive(state, rows)
     weekday = state.calendar.date(day).weekday()
     transfer = np.isin(people.method[account], [TRANSFER, DIRECT_DEBIT])
     result: FloatArray = total * np.where(transfer, _BOOKING[weekday], _SPENDING[weekday])
@@ -91,8 +91,11 @@ def _money(state: State, account: IntArray) -> FloatArray:
     return np.where(payday > 0, eased, np.where(tight, 0.45, 1.0))
 
 
-def _responsive(state: State, rows: IntArray) -> FloatArray:
-    """Factor of liquidity and age on what a contact brings; nothing before the due date."""
+def responsive(state: State, rows: IntArray) -> FloatArray:
+    """Factor of liquidity and age on what a contact brings to claims, in the shape of `rows`.
+
+    Nothing before the due date; less when money is short and when the claim is old.
+    """
     past = state.day - state.claims.due[rows]
     tight = state.tight[state.claims.account[rows]]
     age = np.exp(-np.maximum(past - _OLD_AGE, 0.0) / _OLD_FADE)

@@ -120,13 +120,28 @@ def _visible(state: State, read: Contacts) -> None:
         state.record.respond(kind, some.account, day, some.hour + after, some.number)
 
 
-def _persuade(state: State, moved: Contacts) -> None:
+def mass(state: State, account: IntArray, channel: IntArray, tone: IntArray) -> FloatArray:
+    """Cumulative hazard of paying that a contact adds once it has reached its person.
+
+    It is that of a claim past due for not too long, of a customer with money at hand;
+    `paying.responsive` is the factor for the others.
+
+    Parameters
+    ----------
+    state : State
+        The world; its fatigue counts.
+    account, channel, tone : (m,) int64
+    """
     effects, people = state.kind.effects, state.people
-    account = moved.account
     tired = 1.0 + effects.fatigue * state.fatigue[account]
-    mass = people.persuasion[account] * people.tone[account, moved.tone]
-    mass = mass * np.array(effects.strength)[moved.channel] / tired
-    jump = mass * (1.0 - np.exp(-1.0 / effects.decay_days))
+    own = people.persuasion[account] * people.tone[account, tone]
+    return own * np.array(effects.strength)[channel] / tired
+
+
+def _persuade(state: State, moved: Contacts) -> None:
+    effects, account = state.kind.effects, moved.account
+    added = mass(state, account, moved.channel, moved.tone)
+    jump = added * (1.0 - np.exp(-1.0 / effects.decay_days))
     link = (moved.channel == EMAIL) | (moved.channel == SMS)
     state.fresh[account[link]] = jump[link]
     # Nobody is written to after paying: what an older message causes waits for today's contact.
