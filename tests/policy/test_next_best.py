@@ -253,3 +253,18 @@ def test_own_rules_come_back_or_are_refused(tmp_path):
     own = co.rules.Rules((co.rules.Hold("dispute"), co.rules.MaxToneStep(0)))
     with pytest.raises(ArtifactError, match="own rules"):
         FixedLadder(CATALOGUE, rules=own).save(tmp_path / "own")
+
+
+def test_another_objective_on_the_same_models(kit, ledger):
+    policy = make(kit, co.ExpectedRecovery() - co.ContactCost()).fit(ledger, AS_OF)
+    dear = policy.with_objective(co.ExpectedRecovery() - 4.0 * co.ContactCost())
+    assert dear.payment_ is policy.payment_
+    assert dear.version != policy.version
+    # four times dearer: B 24 - 18 = 6 by phone against 8 - .2 by e-mail
+    channels = {p: p.decide(ledger, AS_OF).to_pandas().set_index("account_id").channel["B"]
+                for p in (policy, dear)}  # fmt: skip
+    assert channels == {policy: "phone", dear: "email"}
+    with pytest.raises(NotFittedError):
+        make(kit).with_objective(policy.objective)
+    with pytest.raises(InputError, match="ExpectedRecovery"):
+        policy.with_objective("money")

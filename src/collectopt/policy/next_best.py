@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,15 +75,7 @@ class NextBestAction(Policy):
             )
         self.payment = payment
         self.response = response
-        self.objective = default_objective() if objective is None else objective
-        if not isinstance(self.objective, Objective):
-            raise InputError.of(
-                "NextBestAction",
-                "objective",
-                expected="a sum of terms such as ExpectedRecovery() - ContactCost()",
-                found=type(objective).__name__,
-            )
-        self.objective.check()
+        self.objective = _checked(default_objective() if objective is None else objective)
         self.payment_: Any = None
         self.effects_: Effects | None = None
 
@@ -111,10 +104,32 @@ class NextBestAction(Policy):
             payment = payment.fit(ledger, as_of=moment) or payment
         self.payment_ = payment
         self.effects_ = learn(self.response, ledger, moment, self.catalogue)
+        self._seal_models()
+        return self
+
+    def with_objective(self, objective: Objective) -> Self:
+        """Give a fitted policy with the same models that aims at something else.
+
+        Parameters
+        ----------
+        objective : Objective
+            Such as ``ExpectedRecovery() - 3 * ContactCost()``.
+
+        Raises
+        ------
+        NotFittedError, InputError
+        """
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "with_objective")
+        twin = copy.copy(self)
+        twin.objective = _checked(objective)
+        twin._seal_models()
+        return twin
+
+    def _seal_models(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             self._write_models(Path(folder))
             self._seal(Path(folder))
-        return self
 
     @property
     def _effects(self) -> Effects:
@@ -175,6 +190,18 @@ class NextBestAction(Policy):
                     "policy cannot be saved."
                 )
         self._write_models(folder)
+
+
+def _checked(objective: Objective) -> Objective:
+    if not isinstance(objective, Objective):
+        raise InputError.of(
+            "NextBestAction",
+            "objective",
+            expected="a sum of terms such as ExpectedRecovery() - ContactCost()",
+            found=type(objective).__name__,
+        )
+    objective.check()
+    return objective
 
 
 def _payments(payment: Any, snapshot: Snapshot, days: int) -> tuple[Floats, Floats]:
