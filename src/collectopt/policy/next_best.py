@@ -123,7 +123,7 @@ class NextBestAction(Policy):
             raise NotFittedError.of(self, "with_objective")
         twin = copy.copy(self)
         twin.objective = _checked(objective)
-        twin._seal_models()
+        twin._seal_models()  # noqa: SLF001 - its own twin
         return twin
 
     def _seal_models(self) -> None:
