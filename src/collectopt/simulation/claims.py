@@ -12,7 +12,7 @@ from collectopt.simulation.population import BoolArray
 NEVER = 10**6
 _INTS = (
     "account", "uid", "number", "issued", "due", "cents", "open", "dispute_day", "resolve_day",
-    "plan_left", "plan_next", "plan_cents", "plan_missed",
+    "plan_left", "plan_next", "plan_cents", "plan_missed", "credited",
 )  # fmt: skip
 _FLAGS = ("forgotten", "disputed", "debit_tried", "written_off")
 
@@ -26,8 +26,8 @@ class Claims:
         Owner, key of the luck, running number within the account.
     issued, due : (n,) int64
         Days.
-    cents, open : (n,) int64
-        Amount, and what is open of it.
+    cents, open, credited : (n,) int64
+        Amount, what is open of it, and what a credit note settled.
     """
 
     account: IntArray
@@ -43,6 +43,7 @@ class Claims:
     plan_next: IntArray
     plan_cents: IntArray
     plan_missed: IntArray
+    credited: IntArray
     forgotten: BoolArray
     disputed: BoolArray
     debit_tried: BoolArray

@@ -176,13 +176,14 @@ def receive(
         settle_oldest(state, owner, amount)
 
 
-def settle_oldest(state: State, account: int, cents: int) -> None:
-    """Use money on the claims of an account, oldest due first."""
+def settle_oldest(state: State, account: int, cents: int, *, credit: bool = False) -> None:
+    """Use money, or a credit note, on the claims of an account, oldest due first."""
     claims = state.claims
     rows = claims.active[claims.account[claims.active] == account]
     for row in rows[np.lexsort((claims.number[rows], claims.due[rows]))]:
         part = min(cents, int(claims.open[row]))
         claims.open[row] -= part
+        claims.credited[row] += part if credit else 0
         cents -= part
 
 

@@ -202,7 +202,7 @@ def _resolve_disputes(state: State) -> None:
     )  # fmt: skip
     state.issued[owner] += 1
     for person, amount in zip(owner.tolist(), cents[credit].tolist(), strict=True):
-        paying.settle_oldest(state, person, amount)
+        paying.settle_oldest(state, person, amount, credit=True)
 
 
 def _leave(state: State) -> None:
