@@ -10,5 +10,6 @@ __getattr__, __dir__, __all__ = attach(
         "Effect": ".trial",
         "Result": ".run",
         "CustomerType": ".kinds",
+        "ExactWorld": ".exact",
     },
 )
