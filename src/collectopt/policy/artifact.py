@@ -13,6 +13,7 @@ from collectopt.policy.constant import Arm, BestConstant
 from collectopt.policy.effects import Effects
 from collectopt.policy.ladder import FixedLadder
 from collectopt.policy.next_best import NextBestAction
+from collectopt.policy.plain import Everybody, NoContact, Random
 from collectopt.rules.rules import Rules
 from collectopt.schema.catalogue import Catalogue
 
@@ -79,6 +80,12 @@ def _build(head: dict[str, Any], catalogue: Catalogue, rules: Rules, folder: Pat
     content = head["content"]
     if head["kind"] == FixedLadder.kind:
         return FixedLadder(catalogue, content["days"], rules)
+    if head["kind"] == NoContact.kind:
+        return NoContact(catalogue, rules)
+    if head["kind"] == Random.kind:
+        return Random(catalogue, content["contact"], rules)
+    if head["kind"] == Everybody.kind:
+        return Everybody(catalogue, **content, rules=rules)
     if head["kind"] == BestConstant.kind:
         constant = BestConstant(catalogue, rules)
         constant.arm_ = Arm(**content["arm"])

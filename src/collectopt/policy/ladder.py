@@ -139,14 +139,16 @@ def channels_by_cost(catalogue: Catalogue) -> tuple[str, ...]:
     return tuple(c.name for c in sorted(free, key=lambda c: c.cost))
 
 
-def step_weights(actions: ActionSet, catalogue: Catalogue, channel: str, tone: str) -> Floats:
+def step_weights(
+    actions: ActionSet, catalogue: Catalogue, channel: str, tone: str, offer: str = "none"
+) -> Floats:
     """Weight of each action for a step: 1 for its own channel and tone, less for gentler ones."""
     order = [channel, *(c for c in channels_by_cost(catalogue) if c != channel)]
     rank = {actions.channels.index(name): r for r, name in enumerate(order)}
     top = actions.tones.index(tone)
-    none = actions.offers.index("none") if "none" in actions.offers else 0
+    chosen = actions.offers.index(offer) if offer in actions.offers else 0
     weights = np.full(len(actions), -np.inf)
-    for k in np.flatnonzero(actions.is_contact & (actions.offer == none)):
+    for k in np.flatnonzero(actions.is_contact & (actions.offer == chosen)):
         if int(actions.channel[k]) in rank and actions.tone[k] <= top:
             gentler = int(top - actions.tone[k])
             weights[k] = 0.5**gentler * 0.9 ** rank[int(actions.channel[k])]
