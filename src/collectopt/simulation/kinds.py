@@ -1,16 +1,14 @@
-"""What the kinds of books are made of: customer types, effects and the ladder of the log.
+"""What the kinds of books are made of: customer types, effects, billing.
 
-Sizes follow randomised evidence, not hope: a reminder brings 2 to 4 points within a month
-(Chirico et al., National Tax Journal 2019: +3.7; Antinyan and Asatryan, Economic Journal 2025:
-+2.7; Campbell, Grant and Thorp, JBF 2022: +2.4), wording 0 to 1.5 points around zero, a call that
-reaches a person far more (Laudenbach, Pirschel and Siegel), on-time payers nothing. The shares of
-the types and the base rates of payment are assumptions of this book.
+Sizes follow randomised evidence, not hope; every number stands with its source in
+``parameters.toml``. The shares of the types and the base rates of payment are assumptions.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 
 from collectopt.exceptions import InputError
 
@@ -18,6 +16,9 @@ CHANNELS = ("email", "sms", "letter", "phone")
 TONES = ("friendly", "neutral", "firm")
 OFFERS = ("none", "instalments")
 EMAIL, SMS, LETTER, PHONE = range(4)
+KINDS = ("shop", "placebo")
+ByChannel = tuple[float, float, float, float]
+ByTone = tuple[float, float, float]
 
 
 class CustomerType(enum.IntEnum):
@@ -73,7 +74,7 @@ class TypeParameters:
     tight: float
     dispute: float
     persuasion: float
-    tone: tuple[float, float, float]
+    tone: ByTone
     reach: float
     promise: float
     keep: float
@@ -103,16 +104,32 @@ class Effects:
         Factor on complaint and leave by tone.
     """
 
-    strength: tuple[float, float, float, float] = (1.0, 0.85, 0.75, 2.2)
-    decay_days: float = 9.0
-    fatigue: float = 0.3
-    promise: float = 1.0
-    plan: float = 1.0
-    message_promise: float = 0.04
-    opt_out: float = 0.005
-    complaint: float = 0.0015
-    leave: float = 0.002
-    harm_tone: tuple[float, float, float] = (0.6, 1.0, 3.0)
+    strength: ByChannel
+    decay_days: float
+    fatigue: float
+    promise: float
+    plan: float
+    message_promise: float
+    opt_out: float
+    complaint: float
+    leave: float
+    harm_tone: ByTone
+
+
+@dataclass(frozen=True)
+class Billing:
+    """When invoices are written, and over how much.
+
+    Attributes
+    ----------
+    invoices_a_week : float
+        Mean rate of invoices; accounts differ by a gamma factor.
+    amount : float
+        Median amount of an invoice, EUR.
+    """
+
+    invoices_a_week: float
+    amount: float
 
 
 @dataclass(frozen=True)
@@ -127,12 +144,10 @@ class Kind:
         One for each `CustomerType`.
     effects : Effects
         What contacts do.
+    billing : Billing
+        When invoices are written, and over how much.
     reach : tuple of float
         Mean probability by channel that a contact reaches the person.
-    invoices_a_week : float
-        Mean rate of invoices; accounts differ by a gamma factor.
-    amount : float
-        Median amount of an invoice, EUR.
     business : float
         Share of business customers.
     attrition : float
@@ -148,62 +163,20 @@ class Kind:
     name: str
     types: tuple[TypeParameters, ...]
     effects: Effects
-    reach: tuple[float, float, float, float] = (0.46, 0.62, 0.72, 0.32)
-    invoices_a_week: float = 0.17
-    amount: float = 72.0
-    business: float = 0.12
-    attrition: float = 0.0025
-    self_excitation: float = 0.012
-    write_off_days: int = 180
-    block_days: int = 30
+    billing: Billing
+    reach: ByChannel
+    business: float
+    attrition: float
+    self_excitation: float
+    write_off_days: int
+    block_days: int
 
 
-_SHOP_TYPES = (
-    TypeParameters(
-        share=0.46, early=0.05, near=0.36, late=0.15, fade_days=40, forget=0.03, tight=0.02,
-        dispute=0.004, persuasion=0.36, tone=(1.1, 1.0, 0.8), reach=1.05, promise=0.5, keep=0.92,
-        plan=0.01, score=74,
-    ),
-    TypeParameters(
-        share=0.20, early=0.035, near=0.27, late=0.10, fade_days=45, forget=0.33, tight=0.04,
-        dispute=0.004, persuasion=0.58, tone=(1.1, 1.0, 0.9), reach=1.0, promise=0.45, keep=0.8,
-        plan=0.015, score=66,
-    ),
-    TypeParameters(
-        share=0.13, early=0.006, near=0.05, late=0.036, fade_days=60, forget=0.02, tight=0.15,
-        dispute=0.006, persuasion=0.30, tone=(0.95, 1.0, 1.1), reach=1.0, promise=0.4, keep=0.65,
-        plan=0.04, score=58,
-    ),
-    TypeParameters(
-        share=0.07, early=0.012, near=0.08, late=0.024, fade_days=70, forget=0.05, tight=0.65,
-        dispute=0.006, persuasion=0.16, tone=(1.2, 1.0, 0.65), reach=0.9, promise=0.45, keep=0.4,
-        plan=0.24, score=42,
-    ),
-    TypeParameters(
-        share=0.06, early=0.004, near=0.03, late=0.015, fade_days=60, forget=0.0, tight=0.05,
-        dispute=0.015, persuasion=0.24, tone=(0.6, 0.95, 1.6), reach=0.85, promise=0.25, keep=0.3,
-        plan=0.03, score=52,
-    ),
-    TypeParameters(
-        share=0.03, early=0.03, near=0.2, late=0.06, fade_days=50, forget=0.03, tight=0.05,
-        dispute=0.22, persuasion=0.20, tone=(1.1, 1.0, 0.75), reach=1.0, promise=0.2, keep=0.6,
-        plan=0.01, score=63,
-    ),
-    TypeParameters(
-        share=0.05, early=0.015, near=0.10, late=0.012, fade_days=80, forget=0.15, tight=0.2,
-        dispute=0.004, persuasion=0.22, tone=(1.0, 1.0, 1.0), reach=0.2, promise=0.35, keep=0.5,
-        plan=0.05, score=49,
-    ),
-)  # fmt: skip
+@cache
+def _all() -> dict[str, Kind]:
+    from collectopt.simulation.parameters import Parameters
 
-_SHOP = Kind(name="shop", types=_SHOP_TYPES, effects=Effects())
-_NO_EFFECT = Effects(
-    strength=(0.0, 0.0, 0.0, 0.0), promise=0.0, plan=0.0, opt_out=0.0, complaint=0.0, leave=0.0
-)
-KINDS = {
-    "shop": _SHOP,
-    "placebo": replace(_SHOP, name="placebo", effects=_NO_EFFECT),
-}
+    return Parameters.packaged().kinds()
 
 
 def kind_of(name: str) -> Kind:
@@ -221,4 +194,4 @@ def kind_of(name: str) -> Kind:
             expected="one of " + ", ".join(repr(known) for known in KINDS),
             found=repr(name),
         )
-    return KINDS[name]
+    return _all()[name]

@@ -113,8 +113,8 @@ def draw_population(kind: Kind, accounts: int, noise: Noise) -> Population:
         return np.array(values, dtype=np.float64)[types]
 
     business = uniform(0) < kind.business
-    rate = np.clip(kind.invoices_a_week / 2.0 * gammaincinv(2.0, uniform(1)), 0.01, 0.6)
-    amount = kind.amount * np.exp(0.55 * normal(2)) * np.where(business, 2.5, 1.0)
+    rate = np.clip(kind.billing.invoices_a_week / 2.0 * gammaincinv(2.0, uniform(1)), 0.01, 0.6)
+    amount = kind.billing.amount * np.exp(0.55 * normal(2)) * np.where(business, 2.5, 1.0)
     method = _pick(uniform(3), np.array([0.52, 0.26, 0.10, 0.12]))
     # Who does not want to pay, or cannot, does not give a mandate.
     mandate = np.isin(types, [CustomerType.PUNCTUAL, CustomerType.FORGETFUL, CustomerType.SLOW])
