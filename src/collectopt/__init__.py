@@ -36,6 +36,7 @@ __getattr__, __dir__, __all__ = attach(
         "NextBestAction": "collectopt.policy",
         "FixedLadder": "collectopt.policy",
         "BestConstant": "collectopt.policy",
+        "MarginalValue": "collectopt.policy",
         "load": "collectopt.policy",
         # objective
         "ExpectedRecovery": "collectopt.objective",

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
         "Policy": ".base",
         "FixedLadder": ".ladder",
         "BestConstant": ".constant",
+        "MarginalValue": ".marginal",
         "NoContact": ".plain",
         "Random": ".plain",
         "Everybody": ".plain",

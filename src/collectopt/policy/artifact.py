@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from collectopt.policy.base import FORMAT, MARKER, Policy
 from collectopt.policy.constant import Arm, BestConstant
 from collectopt.policy.effects import Effects
 from collectopt.policy.ladder import FixedLadder
+from collectopt.policy.marginal import MarginalValue, Value
 from collectopt.policy.next_best import NextBestAction
 from collectopt.policy.plain import Everybody, NoContact, Random
 from collectopt.rules.rules import Rules
@@ -78,18 +80,22 @@ def read_rules(catalogue: Catalogue, codes: list[str]) -> Rules:
 
 def _build(head: dict[str, Any], catalogue: Catalogue, rules: Rules, folder: Path) -> Policy:
     content = head["content"]
-    if head["kind"] == FixedLadder.kind:
-        return FixedLadder(catalogue, content["days"], rules)
-    if head["kind"] == NoContact.kind:
-        return NoContact(catalogue, rules)
-    if head["kind"] == Random.kind:
-        return Random(catalogue, content["contact"], rules)
-    if head["kind"] == Everybody.kind:
-        return Everybody(catalogue, **content, rules=rules)
+    plain: dict[str, Callable[[], Policy]] = {
+        FixedLadder.kind: lambda: FixedLadder(catalogue, content["days"], rules),
+        NoContact.kind: lambda: NoContact(catalogue, rules),
+        Random.kind: lambda: Random(catalogue, content["contact"], rules),
+        Everybody.kind: lambda: Everybody(catalogue, **content, rules=rules),
+    }
+    if head["kind"] in plain:
+        return plain[head["kind"]]()
     if head["kind"] == BestConstant.kind:
         constant = BestConstant(catalogue, rules)
         constant.arm_ = Arm(**content["arm"])
         return constant
+    if head["kind"] == MarginalValue.kind:
+        marginal = MarginalValue(catalogue, rules)
+        marginal.value_ = Value.load(folder)
+        return marginal
     if head["kind"] == NextBestAction.kind:
         policy = NextBestAction(catalogue, objective=from_dict(content["objective"]), rules=rules)
         policy.payment_ = _model(content["payment"], folder / "payment")
