@@ -44,12 +44,21 @@ class Truth:
     persuasion : (n, 4, 3) float64
         Cumulative hazard of paying what is past due that a contact adds, by channel and tone,
         once it reaches a person who is not tired of contacts; 0.09 = about 9 points of those who
-        would not have paid. It wears off over some weeks.
+        would not have paid. It wears off over some weeks. `wording` is in it.
+    wording : (4, 3) float64
+        Hidden quality of each wording by channel and tone, a factor on what the contact brings;
+        mean 1 over the tones of a channel, drawn from the seed.
+    tight : (n,) bool
+        Whether money is short at the end of the log.
     left_on : (n,) datetime64[D]
-        Day on which the customer stopped buying, NaT = still a customer.
+        Day on which the customer gave notice, NaT = still a customer. Under a contract, invoices
+        go on until its end.
+    shifts_on : (k,) datetime64[D]
+        Days on which the world changes ("drift"), those after the end of the log too.
     propensities : pyarrow.Table
-        contact_id and the factors of the logged propensity: p_contact (or of waiting),
-        p_channel, p_tone, p_offer, p_slot (day and hour).
+        contact_id and the true factors of the propensity: p_contact (or of waiting),
+        p_channel, p_tone, p_offer, p_slot (day and hour). Those of a confounded log stand here
+        alone: its ledger has none.
     cancelled : (m,) str
         Ids of contacts that were decided but not sent, as nothing was past due any more.
     """
@@ -59,7 +68,10 @@ class Truth:
     reach: FloatArray
     preferred_hour: FloatArray
     persuasion: FloatArray
+    wording: FloatArray
+    tight: npt.NDArray[np.bool_]
     left_on: npt.NDArray[np.datetime64]
+    shifts_on: npt.NDArray[np.datetime64]
     propensities: pa.Table
     cancelled: npt.NDArray[np.str_]
 
@@ -122,11 +134,11 @@ class Book:
     @cached_property
     def catalogue(self) -> Catalogue:
         """The catalogue under which the log was made."""
-        return Catalogue.from_dict(ladder.catalogue_spec(self.accounts))
+        return Catalogue.from_dict(ladder.catalogue_spec(kind_of(self.kind), self.accounts))
 
     @cached_property
     def _costs(self) -> FloatArray:
-        spec: Any = ladder.catalogue_spec(self.accounts)
+        spec: Any = ladder.catalogue_spec(kind_of(self.kind), self.accounts)
         return np.array([channel["cost"] for channel in spec["channels"]] + [0.0])
 
     @cached_property
@@ -167,7 +179,9 @@ class Book:
     def truth(self) -> Truth:
         """What the creditor does not know."""
         people, state = self._people, self._end
-        strength = np.array(state.kind.effects.strength)
+        effects, drift = state.kind.effects, state.kind.drift
+        strength = np.array(effects.strength)[:, None] * effects.scale * state.wording
+        weeks = np.array([] if drift is None else drift.weeks, dtype=np.int64)
         left = state.calendar.dates(state.left)
         left[state.left > state.day] = np.datetime64("NaT")
         names = np.array([of.name.lower() for of in CustomerType])
@@ -176,10 +190,11 @@ class Book:
             type=names[people.type],
             reach=people.reach * ~people.bad_address,
             preferred_hour=people.hour,
-            persuasion=people.persuasion[:, None, None]
-            * strength[:, None]
-            * people.tone[:, None, :],
+            persuasion=people.persuasion[:, None, None] * strength * people.tone[:, None, :],
+            wording=state.wording,
+            tight=state.tight,
             left_on=left,
+            shifts_on=state.calendar.dates(7 * weeks),
             propensities=export.propensities(state),
             cancelled=export.cancelled(state),
         )

@@ -174,6 +174,8 @@ def _contacts(state: State, costs: FloatArray, policies: tuple[str, ...]) -> pa.
     numbers = np.arange(len(account))
     template = np.array([f"{c}_{t}" for c in CHANNELS for t in TONES], dtype=object)
     waits = channel == NOTHING
+    # Nobody noted how the staff chose where they knew more than the ledger shows.
+    unknown = (record.ints("contacts", "policy") == 0) & (state.kind.hunch is not None)
     hours = record.floats("contacts", "hour")
     return pa.table(
         {
@@ -185,7 +187,7 @@ def _contacts(state: State, costs: FloatArray, policies: tuple[str, ...]) -> pa.
             "tone": _named(TONES, tone),
             "offer": _named(OFFERS, record.ints("contacts", "offer")),
             "template": pa.array(template[channel * 3 + tone], pa.string(), mask=waits),
-            "propensity": pa.array(record.floats("contacts", "propensity")),
+            "propensity": pa.array(record.floats("contacts", "propensity"), mask=unknown),
             "policy": _named(policies, record.ints("contacts", "policy")),
             "cost": pa.array(cost),
             "decision_id": pa.array(_ids("D", numbers, 7), pa.string()),

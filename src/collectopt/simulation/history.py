@@ -70,7 +70,8 @@ def _payments(rows: list[dict[str, object]], zone: ZoneInfo) -> Iterator[Event]:
 
 def _contacts(rows: list[dict[str, object]], zone: ZoneInfo) -> Iterator[Event]:
     for row in rows:
-        chance = f"p={row['propensity']:.2g}"
+        known = row["propensity"] is not None
+        chance = f"p={row['propensity']:.2g}" if known else "p unknown"
         if row["channel"] == "none":
             yield _at(row["decided_at"], zone), 3, f"decided to wait ({chance})"
             continue

@@ -102,6 +102,10 @@ class Effects:
         Probability at each reached contact; tone and fatigue multiply the last two.
     harm_tone : tuple of float
         Factor on complaint and leave by tone.
+    wording : float
+        Standard deviation of the logarithm of the hidden quality of a wording (channel x tone).
+    scale : float
+        Factor on all persuasion.
     """
 
     strength: ByChannel
@@ -114,6 +118,8 @@ class Effects:
     complaint: float
     leave: float
     harm_tone: ByTone
+    wording: float
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -122,14 +128,150 @@ class Billing:
 
     Attributes
     ----------
+    cycle : str
+        "orders" (by chance), "monthly" (a fixed day of the month) or "advance" (the same, and
+        once a year a settlement instead: an invoice or a credit note).
     invoices_a_week : float
-        Mean rate of invoices; accounts differ by a gamma factor.
+        Mean rate of orders; accounts differ by a gamma factor.
+    rate_shape, most_a_week : float
+        Shape of that gamma distribution, and its cap.
     amount : float
         Median amount of an invoice, EUR.
+    between, within : float
+        Standard deviation of the logarithm of the amount between accounts and between the
+        invoices of one; 0 = always the same price.
+    tail_share, tail_exponent : float
+        Share of invoices with a Pareto factor on the amount, and its exponent.
+    business_factor : float
+        Businesses buy for so many times more.
+    terms, business_terms : tuple of int
+        Days from issue to due, each as likely as the next.
+    season : tuple of float
+        Factor on the rate of orders by month.
+    settlement : float
+        Standard deviation of the yearly settlement, in years of advance payments.
+    credit : float
+        Share of invoices that are corrected by a credit note.
     """
 
+    cycle: str
     invoices_a_week: float
+    rate_shape: float
+    most_a_week: float
     amount: float
+    between: float
+    within: float
+    tail_share: float
+    tail_exponent: float
+    business_factor: float
+    terms: tuple[int, ...]
+    business_terms: tuple[int, ...]
+    season: tuple[float, ...]
+    settlement: float
+    credit: float
+
+
+@dataclass(frozen=True)
+class Payment:
+    """How customers pay.
+
+    Attributes
+    ----------
+    methods : tuple of float
+        Shares of transfer, wallet, card, direct debit.
+    card_on_file : bool
+        Whether cards are charged at the due date.
+    fails : tuple of float
+        Probability that a direct debit comes back or a card is declined, with money and without.
+    partial : tuple of float
+        Probability that a payment is in part, with money and without.
+    links : bool
+        Whether people pay at once through the link of a message.
+    runs : bool
+        Whether customers pay on one weekday only.
+    """
+
+    methods: tuple[float, float, float, float]
+    card_on_file: bool
+    fails: tuple[float, float]
+    partial: tuple[float, float]
+    links: bool
+    runs: bool
+
+
+@dataclass(frozen=True)
+class Tie:
+    """What binds customers.
+
+    Attributes
+    ----------
+    attrition : float
+        Mean probability a week that a customer leaves by himself.
+    attrition_shape : float
+        Shape of its gamma distribution over accounts; lower = more unequal.
+    leave : float
+        Factor on the customers that contacts drive away.
+    contract_days, notice_days : int
+        Invoices go on to the end of the first contract, and for the days of notice.
+    margin, years : float
+        Lifetime value = margin x yearly invoices x years.
+    service : float
+        Probability a week of a service case, during which nobody reminds.
+    insolvency : float
+        Probability a week that a late customer in distress, money short, files for it.
+    """
+
+    attrition: float
+    attrition_shape: float
+    leave: float
+    contract_days: int
+    notice_days: int
+    margin: float
+    years: float
+    service: float
+    insolvency: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A world that changes; each change multiplies.
+
+    Attributes
+    ----------
+    weeks : tuple of int
+        Weeks of the world in which it changes.
+    hazard : float
+        Factor on the base hazards of paying.
+    reach : tuple of float
+        Factor on the reach by channel.
+    tight : float
+        Factor on the share of weeks in which money is short.
+    """
+
+    weeks: tuple[int, ...]
+    hazard: float
+    reach: ByChannel
+    tight: float
+
+
+@dataclass(frozen=True)
+class Hunch:
+    """What the people who make the log know and the ledger does not show.
+
+    Attributes
+    ----------
+    types : tuple of float
+        Hunch by customer type: above 0, the customer looks bad.
+    tight : float
+        Added when money is short.
+    contact, firm : float
+        Added log-odds of a contact, and of each step of tone, for a hunch of 1.
+    """
+
+    types: tuple[float, ...]
+    tight: float
+    contact: float
+    firm: float
 
 
 @dataclass(frozen=True)
@@ -146,30 +288,41 @@ class Kind:
         What contacts do.
     billing : Billing
         When invoices are written, and over how much.
-    reach : tuple of float
-        Mean probability by channel that a contact reaches the person.
+    payment : Payment
+        How customers pay.
+    tie : Tie
+        What binds customers.
+    reach, consent : tuple of float
+        Mean probability by channel that a contact reaches the person; share who permit it.
     business : float
         Share of business customers.
-    attrition : float
-        Probability a week that a customer leaves by himself.
     self_excitation : float
         Jump of the daily hazard of other overdue claims at a payment.
     write_off_days : int
         Claims so many days past due are written off at the next monthly run.
     block_days : int
         Customers with a claim so many days past due get no further invoice.
+    room : tuple of float
+        Capacity of phone and of letters, and EUR of budget, for each account and run.
+    drift : Drift, optional
+    hunch : Hunch, optional
     """
 
     name: str
     types: tuple[TypeParameters, ...]
     effects: Effects
     billing: Billing
+    payment: Payment
+    tie: Tie
     reach: ByChannel
+    consent: ByChannel
     business: float
-    attrition: float
     self_excitation: float
     write_off_days: int
     block_days: int
+    room: tuple[float, float, float]
+    drift: Drift | None = None
+    hunch: Hunch | None = None
 
 
 @cache

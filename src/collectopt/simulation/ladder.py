@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from collectopt.simulation.kinds import LETTER, PHONE
+from collectopt.simulation.kinds import LETTER, PHONE, Kind
 from collectopt.simulation.noise import FloatArray, IntArray, Noise, Purpose
 from collectopt.simulation.population import BoolArray
 
@@ -62,6 +62,9 @@ class Sight:
         Tone of the last contact since something became past due, -1 = none.
     channels : (m, 4) bool
         Permitted channels; at least one a row.
+    hunch : (m, 2) float64, optional
+        What the staff add, knowing more than the ledger shows, to the log-odds of a contact and
+        of each step of tone.
     """
 
     account: IntArray
@@ -69,6 +72,7 @@ class Sight:
     recent: BoolArray
     last_tone: IntArray
     channels: BoolArray
+    hunch: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,10 @@ def probabilities(sight: Sight) -> Probabilities:
     contact = _CONTACT[stage] * np.where(sight.recent, _AGAIN, 1.0)
     channel = _CHANNEL[stage] * sight.channels
     tone = _TONE[stage] * (np.arange(3) <= sight.last_tone[:, None] + 1)
+    if sight.hunch is not None:
+        odds = contact / (1.0 - contact) * np.exp(sight.hunch[:, 0])
+        contact = odds / (1.0 + odds)
+        tone = tone * np.exp(sight.hunch[:, 1:] * np.arange(3))
     return Probabilities(
         contact=contact,
         channel=channel / channel.sum(axis=1, keepdims=True),
@@ -181,8 +189,9 @@ def _draw(uniform: FloatArray, probability: FloatArray) -> IntArray:
     return result
 
 
-def catalogue_spec(accounts: int) -> dict[str, npt.ArrayLike | object]:
+def catalogue_spec(kind: Kind, accounts: int) -> dict[str, npt.ArrayLike | object]:
     """Plain data of the catalogue under which the log was made; capacities grow with the book."""
+    phone, letter, budget = kind.room
     channels: list[dict[str, object]] = []
     costs = (("email", 0.05), ("sms", 0.09), ("letter", 1.2), ("phone", 4.5))
     for code, (name, cost) in enumerate(costs):
@@ -193,9 +202,9 @@ def catalogue_spec(accounts: int) -> dict[str, npt.ArrayLike | object]:
             "weekdays": list(CHANNEL_DAYS[code]),
         }
         if code == PHONE:
-            channel |= {"minutes": 6, "capacity": int(np.ceil(0.024 * accounts)) + 8}
+            channel |= {"minutes": 6, "capacity": int(np.ceil(phone * accounts)) + 8}
         if code == LETTER:
-            channel |= {"capacity": int(np.ceil(0.06 * accounts)) + 12}
+            channel |= {"capacity": int(np.ceil(letter * accounts)) + 12}
         channels.append(channel)
     return {
         "horizon_days": 28,
@@ -209,7 +218,7 @@ def catalogue_spec(accounts: int) -> dict[str, npt.ArrayLike | object]:
         "offers": {"names": ["none", "instalments"]},
         "slots": {"hours": HOURS.tolist()},
         "limits": {
-            "budget": round(0.2 * accounts + 60.0, 2),
+            "budget": round(budget * accounts + 60.0, 2),
             "contacts_per_7_days": 2,
             "pre_due_days": 0,
         },

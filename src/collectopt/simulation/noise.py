@@ -51,6 +51,10 @@ class Purpose(enum.IntEnum):
     TRACK = enum.auto()
     REPLY = enum.auto()
     HARM = enum.auto()
+    WORDING = enum.auto()
+    CREDIT = enum.auto()
+    SERVICE = enum.auto()
+    SETTLEMENT = enum.auto()
 
 
 def _mix(value: int) -> int:

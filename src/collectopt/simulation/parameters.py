@@ -9,14 +9,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from collectopt.exceptions import Fault, InputError
-from collectopt.simulation.kinds import Billing, CustomerType, Effects, Kind, TypeParameters
+from collectopt.simulation.kinds import (
+    Billing,
+    CustomerType,
+    Drift,
+    Effects,
+    Hunch,
+    Kind,
+    Payment,
+    Tie,
+    TypeParameters,
+)
 
 FILE = Path(__file__).with_name("parameters.toml")
 T = TypeVar("T")
 Raw = dict[str, Any]
 _REACTIONS = ("persuasion", "tone", "promise", "keep", "plan")
 _TYPES = tuple(of.name.lower() for of in CustomerType)
-_PARTS: dict[str, type[Any]] = {"billing": Billing}
+_PARTS: dict[str, type[Any]] = {
+    "billing": Billing,
+    "payment": Payment,
+    "tie": Tie,
+    "drift": Drift,
+    "hunch": Hunch,
+}
 _INDUSTRY = {"shares", "types", "effects", *_PARTS}
 
 

@@ -16,6 +16,7 @@ from collectopt.simulation.state import State
 # Transfers are booked on business days, Monday after the weekend's; together seven days' worth.
 _BOOKING = np.array([1.9, 1.35, 1.25, 1.2, 1.3, 0.0, 0.0])
 _SPENDING = np.array([1.05, 1.0, 1.0, 1.0, 0.95, 0.95, 1.05])
+_RUN = 5.0  # a pay run pays for the five business days of a week
 _FORGOTTEN_BEFORE, _FORGOTTEN_AFTER = 0.08, 0.4
 _FLOOR = 0.04  # share of the late hazard that never fades
 _OLD_AGE, _OLD_FADE = 45.0, 90.0  # excitation fades with the age of the claim
@@ -24,6 +25,7 @@ _OLD_AGE, _OLD_FADE = 45.0, 90.0  # excitation fades with the age of the claim
 def morning(state: State) -> None:
     """Bookings between five and six: what the bank statement of the day shows."""
     _return_debits(state)
+    use_credit(state)
     _keep_promises(state)
     if state.calendar.is_business_day(state.day):
         _collect_debits(state)
@@ -74,10 +76,17 @@ def intensity(state: State, rows: IntArray) -> FloatArray:
     forgotten = np.where(past <= 1, _FORGOTTEN_BEFORE, _FORGOTTEN_AFTER)
     base = base * np.where(claims.forgotten[rows], forgotten, 1.0) * people.pace[account]
     base = base * _money(state, account)
+    if state.kind.drift is not None:
+        base = base * state.kind.drift.hazard**state.shifts
     total = base + np.where(past >= 1, state.excitation[account], 0.0) * responsive(state, rows)
     weekday = state.calendar.date(day).weekday()
     transfer = np.isin(people.method[account], [TRANSFER, DIRECT_DEBIT])
-    result: FloatArray = total * np.where(transfer, _BOOKING[weekday], _SPENDING[weekday])
+    rhythm = np.where(transfer, _BOOKING[weekday], _SPENDING[weekday])
+    if state.kind.payment.runs:
+        run = people.pay_run[account]
+        weekly = np.where(run == weekday, _RUN, 0.0)
+        rhythm = np.where(transfer & (run >= 0), weekly, rhythm)
+    result: FloatArray = total * rhythm
     return result
 
 
@@ -107,10 +116,18 @@ def _payable(state: State, methods: IntArray) -> IntArray:
     claims, people = state.claims, state.people
     rows = claims.active
     account = claims.account[rows]
-    waiting = (people.method[account] == DIRECT_DEBIT) & ~claims.debit_tried[rows]
+    waiting = _collected(state, account) & ~claims.debit_tried[rows]
     free = ~claims.disputed[rows] & (claims.plan_left[rows] == 0) & ~waiting
     free &= ~state.insolvent[account] & (claims.issued[rows] < state.day)
     return rows[free & np.isin(people.method[account], methods) & (claims.open[rows] > 0)]
+
+
+def _collected(state: State, account: IntArray) -> BoolArray:
+    """Whether the creditor takes the money himself at the due date."""
+    method = state.people.method[account]
+    on_file = state.kind.payment.card_on_file
+    result: BoolArray = (method == DIRECT_DEBIT) | (on_file & (method == CARD))
+    return result
 
 
 def _settle_hits(
@@ -134,7 +151,7 @@ def _settle_hits(
     joins = noise.uniform(Purpose.PAY_JOINT, claims.uid[rows], day) < joint
     joined = ~hit & overdue & joins & (lead[account] >= 0)
     part = noise.uniform(Purpose.PARTIAL, claims.uid[rows], day)
-    partial = hit & (part < np.where(state.tight[account], 0.45, 0.025))
+    partial = hit & (part < _by_money(state, account, state.kind.payment.partial))
     joined &= ~partial[np.maximum(lead[account], 0)]
     paid = hit | joined
     share = 0.2 + 0.5 * noise.uniform(Purpose.PARTIAL, claims.uid[rows], day, 1)
@@ -143,6 +160,11 @@ def _settle_hits(
     leader = np.maximum(lead[account], 0)
     receive(state, rows[paid], cents[paid], hours[leader][paid], methods[leader][paid])
     state.excitation[np.unique(account[paid & overdue])] += state.kind.self_excitation
+
+
+def _by_money(state: State, account: IntArray, chance: tuple[float, float]) -> FloatArray:
+    """Probability by whether money is short now."""
+    return np.where(state.tight[account], chance[1], chance[0])
 
 
 def _morning_hour(state: State, account: IntArray) -> FloatArray:
@@ -172,40 +194,79 @@ def receive(
         "payments", account, day=state.day, hour=hour[~named][first], cents=total,
         method=methods[~named][first],
     )  # fmt: skip
-    for owner, amount in zip(account.tolist(), total.tolist(), strict=True):
-        settle_oldest(state, owner, amount)
+    settle_oldest(state, account, total)
 
 
-def settle_oldest(state: State, account: int, cents: int, *, credit: bool = False) -> None:
-    """Use money, or a credit note, on the claims of an account, oldest due first."""
+def settle_oldest(
+    state: State, account: IntArray, cents: IntArray, *, credit: bool = False
+) -> IntArray:
+    """Use money, or credit notes, on the claims issued so far, oldest due first.
+
+    Parameters
+    ----------
+    state : State
+    account, cents : (m,) int64
+        Each account once.
+    credit : bool
+        Whether it comes from credit notes.
+
+    Returns
+    -------
+    (m,) int64
+        Cents that are left.
+    """
     claims = state.claims
-    rows = claims.active[claims.account[claims.active] == account]
-    for row in rows[np.lexsort((claims.number[rows], claims.due[rows]))]:
-        part = min(cents, int(claims.open[row]))
-        claims.open[row] -= part
-        claims.credited[row] += part if credit else 0
-        cents -= part
+    purse = np.zeros(len(state.people), dtype=np.int64)
+    purse[account] = cents
+    rows = claims.active[purse[claims.account[claims.active]] > 0]
+    rows = rows[(claims.issued[rows] <= state.day) & (claims.open[rows] > 0)]
+    rows = rows[np.lexsort((claims.number[rows], claims.due[rows], claims.account[rows]))]
+    owner, rest = claims.account[rows], claims.open[rows]
+    running = np.cumsum(rest) - rest
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    before = running - np.repeat(running[first], np.diff(np.append(first, len(rows))))
+    part = np.clip(purse[owner] - before, 0, rest)
+    claims.open[rows] -= part
+    if credit:
+        claims.credited[rows] += part
+    np.subtract.at(purse, owner, part)
+    return purse[account]
+
+
+def use_credit(state: State) -> None:
+    """Settle with credit notes that wait what has been issued or reopened since."""
+    account = np.flatnonzero(state.credit)
+    if len(account):
+        rest = settle_oldest(state, account, state.credit[account], credit=True)
+        state.credit[account] = rest
 
 
 def _collect_debits(state: State) -> None:
-    """Collect by mandate on the last business day up to the due date; some come back."""
+    """Collect by mandate on the last business day up to the due date.
+
+    Some debits come back within days; a card that is declined leaves no trace.
+    """
     claims, people, day = state.claims, state.people, state.day
     rows = claims.active
     account = claims.account[rows]
     until = state.calendar.next_business_day(day + 1)
-    ready = (people.method[account] == DIRECT_DEBIT) & ~claims.debit_tried[rows]
+    ready = _collected(state, account) & ~claims.debit_tried[rows]
     ready &= (claims.due[rows] < until) & (claims.issued[rows] < day) & ~claims.disputed[rows]
     ready &= ~state.insolvent[account] & (claims.open[rows] > 0)
     rows, account = rows[ready], account[ready]
     claims.debit_tried[rows] = True
-    cents = claims.open[rows]
-    receive(state, rows, cents, np.full(len(rows), 5.25), DIRECT_DEBIT)
-    chance = np.where(state.tight[account], 0.35, 0.012)
+    chance = _by_money(state, account, state.kind.payment.fails)
     back = state.noise.uniform(Purpose.RETURN, claims.uid[rows]) < chance
-    days = 2 + 3 * state.noise.uniform(Purpose.RETURN, claims.uid[rows], 0, 1)
-    for row, amount, wait in zip(rows[back], cents[back], days[back], strict=True):
-        when = state.calendar.next_business_day(day + int(wait))
-        state.agenda.returns[when].append((np.array([row]), np.array([amount])))
+    taken = ~back | (people.method[account] == DIRECT_DEBIT)
+    rows, back = rows[taken], back[taken]
+    cents = claims.open[rows]
+    receive(state, rows, cents, np.full(len(rows), 5.25), people.method[claims.account[rows]])
+    wait = 2 + 3 * state.noise.uniform(Purpose.RETURN, claims.uid[rows], 0, 1)
+    days = wait.astype(np.int64)
+    for delay in np.unique(days[back]).tolist():
+        late = back & (days == delay)
+        when = state.calendar.next_business_day(day + delay)
+        state.agenda.returns[when].append((rows[late], cents[late]))
 
 
 def _return_debits(state: State) -> None:

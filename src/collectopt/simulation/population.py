@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaincinv
 
-from collectopt.simulation.kinds import EMAIL, LETTER, PHONE, SMS, CustomerType, Kind
+from collectopt.simulation.kinds import PHONE, SMS, CustomerType, Kind
 from collectopt.simulation.noise import FloatArray, IntArray, Noise, Purpose
 
 BoolArray = npt.NDArray[np.bool_]
@@ -36,6 +36,10 @@ class Population:
         Median amount of the account's invoices, EUR.
     term : (n,) int64
         Days from issue to due.
+    bill_day, settle_month : (n,) int64
+        Day of the month of regular invoices; month of the yearly settlement.
+    pay_run : (n,) int64
+        Weekday on which a business pays, -1 = any.
     payday : (n,) int64
         Day of the month on which money arrives, 0 = no payday.
     persuasion : (n,) float64
@@ -69,6 +73,9 @@ class Population:
     rate: FloatArray
     amount: FloatArray
     term: IntArray
+    bill_day: IntArray
+    settle_month: IntArray
+    pay_run: IntArray
     payday: IntArray
     persuasion: FloatArray
     tone: FloatArray
@@ -96,6 +103,12 @@ def _pick(uniform: FloatArray, weights: FloatArray) -> IntArray:
     return np.searchsorted(edges[:-1], uniform, side="right").astype(np.int64)
 
 
+def _choose(values: tuple[int, ...], uniform: FloatArray) -> IntArray:
+    """Choose one of some values, each as likely as the next."""
+    result: IntArray = np.array(values)[_pick(uniform, np.ones(len(values)))]
+    return result
+
+
 def draw_population(kind: Kind, accounts: int, noise: Noise) -> Population:
     """Draw the accounts. Account i is the same in every book of that kind and seed."""
     unit = np.arange(accounts, dtype=np.int64)
@@ -113,9 +126,16 @@ def draw_population(kind: Kind, accounts: int, noise: Noise) -> Population:
         return np.array(values, dtype=np.float64)[types]
 
     business = uniform(0) < kind.business
-    rate = np.clip(kind.billing.invoices_a_week / 2.0 * gammaincinv(2.0, uniform(1)), 0.01, 0.6)
-    amount = kind.billing.amount * np.exp(0.55 * normal(2)) * np.where(business, 2.5, 1.0)
-    method = _pick(uniform(3), np.array([0.52, 0.26, 0.10, 0.12]))
+    billing, tie = kind.billing, kind.tie
+    if billing.cycle == "orders":
+        gamma = gammaincinv(billing.rate_shape, uniform(1))
+        rate = billing.invoices_a_week / billing.rate_shape * gamma
+        rate = np.clip(rate, 0.01, billing.most_a_week)
+    else:
+        rate = np.full(accounts, 12.0 / 52.0)
+    amount = billing.amount * np.exp(billing.between * normal(2))
+    amount = amount * np.where(business, billing.business_factor, 1.0)
+    method = _pick(uniform(3), np.array(kind.payment.methods))
     # Who does not want to pay, or cannot, does not give a mandate.
     mandate = np.isin(types, [CustomerType.PUNCTUAL, CustomerType.FORGETFUL, CustomerType.SLOW])
     shaky = (types == CustomerType.DISTRESSED) & (uniform(4) < 0.5)
@@ -123,7 +143,7 @@ def draw_population(kind: Kind, accounts: int, noise: Noise) -> Population:
     method = np.where(no_mandate | (business & (method == WALLET)), TRANSFER, method)
     since = -np.floor(1500.0 * uniform(5) ** 1.5).astype(np.int64)
     score = np.clip(by_type([of.score for of in kind.types]) + 11.0 * normal(8), 1.0, 100.0)
-    margin = 0.2 * rate * 52.0 * amount
+    margin = tie.margin * rate * 52.0 * amount
     tone = np.array([of.tone for of in kind.types])[types]
     tone = tone * np.exp(0.12 * np.stack([normal(20 + j) for j in range(3)], axis=1))
     return Population(
@@ -131,7 +151,16 @@ def draw_population(kind: Kind, accounts: int, noise: Noise) -> Population:
         pace=np.exp(0.3 * normal(9)),
         rate=rate,
         amount=amount,
-        term=np.where(business, 30, np.array([14, 14, 14, 30])[_pick(uniform(10), np.ones(4))]),
+        term=np.where(
+            business,
+            _choose(billing.business_terms, uniform(10)),
+            _choose(billing.terms, uniform(10)),
+        ),
+        bill_day=1 + np.floor(28.0 * uniform(60)).astype(np.int64),
+        settle_month=1 + np.floor(12.0 * uniform(61)).astype(np.int64),
+        pay_run=np.where(
+            business & kind.payment.runs, np.floor(5.0 * uniform(62)).astype(np.int64), -1
+        ),
         payday=np.where(business, 0, np.array([1, 15, 25, 28])[_pick(uniform(11), np.ones(4))]),
         persuasion=by_type([of.persuasion for of in kind.types]) * np.exp(0.4 * normal(12) - 0.08),
         tone=tone,
@@ -141,7 +170,9 @@ def draw_population(kind: Kind, accounts: int, noise: Noise) -> Population:
             9.0 + 6.0 * uniform(13),
             np.array([8.5, 12.5, 17.5, 19.5])[_pick(uniform(14), np.array([2, 2, 3, 3.0]))],
         ),
-        attrition=kind.attrition * gammaincinv(2.0, uniform(15)) / 2.0,
+        attrition=tie.attrition
+        * gammaincinv(tie.attrition_shape, uniform(15))
+        / tie.attrition_shape,
         method=method,
         names_invoice=(uniform(16) >= 0.12) | (method == DIRECT_DEBIT),
         bad_address=np.stack([uniform(30 + j) for j in range(4)], axis=1)
@@ -151,8 +182,8 @@ def draw_population(kind: Kind, accounts: int, noise: Noise) -> Population:
         since=since,
         region=_pick(uniform(18), _REGION_SHARE),
         score=np.where(business | (uniform(19) < 0.1), np.nan, np.round(score, 1)),
-        lifetime_value=np.round(3.0 * margin * np.exp(0.3 * normal(24)), 2),
-        consent=_consent(types, noise, unit),
+        lifetime_value=np.round(tie.years * margin * np.exp(0.3 * normal(24)), 2),
+        consent=_consent(kind, types, noise, unit),
     )
 
 
@@ -169,10 +200,8 @@ def _reach(
     return result
 
 
-def _consent(types: IntArray, noise: Noise, unit: IntArray) -> BoolArray:
-    share = np.empty((len(unit), 4))
-    share[:, EMAIL], share[:, SMS] = 0.92, 0.62
-    share[:, LETTER], share[:, PHONE] = 1.0, 0.7
+def _consent(kind: Kind, types: IntArray, noise: Noise, unit: IntArray) -> BoolArray:
+    share = np.tile(np.array(kind.consent), (len(unit), 1))
     share[:, [SMS, PHONE]] *= np.where(types == CustomerType.UNREACHABLE, 0.6, 1.0)[:, None]
     draws = np.stack([noise.uniform(Purpose.TRAIT, unit, 0, 50 + j) for j in range(4)], axis=1)
     result: BoolArray = draws < share

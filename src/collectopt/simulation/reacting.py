@@ -58,7 +58,11 @@ def reach(state: State, account: IntArray, channel: IntArray, hour: FloatArray) 
     people = state.people
     match = np.exp(-0.5 * ((hour - people.hour[account]) / 3.5) ** 2)
     floor = np.array([0.8, 0.85, 1.0, 0.4])[channel]
-    return people.reach[account, channel] * (floor + (1.0 - floor) * match)
+    chance = people.reach[account, channel] * (floor + (1.0 - floor) * match)
+    drift, shifts = state.kind.drift, state.shifts
+    if drift is None or not shifts:
+        return chance
+    return np.minimum(chance * np.array(drift.reach)[channel] ** shifts, 0.97)
 
 
 def _schedule_reading(state: State, read: Contacts) -> None:
@@ -135,14 +139,15 @@ def mass(state: State, account: IntArray, channel: IntArray, tone: IntArray) -> 
     effects, people = state.kind.effects, state.people
     tired = 1.0 + effects.fatigue * state.fatigue[account]
     own = people.persuasion[account] * people.tone[account, tone]
-    return own * np.array(effects.strength)[channel] / tired
+    wording = state.wording[channel, tone] * effects.scale
+    return own * np.array(effects.strength)[channel] * wording / tired
 
 
 def _persuade(state: State, moved: Contacts) -> None:
     effects, account = state.kind.effects, moved.account
     added = mass(state, account, moved.channel, moved.tone)
     jump = added * (1.0 - np.exp(-1.0 / effects.decay_days))
-    link = (moved.channel == EMAIL) | (moved.channel == SMS)
+    link = ((moved.channel == EMAIL) | (moved.channel == SMS)) & state.kind.payment.links
     state.fresh[account[link]] = jump[link]
     # Nobody is written to after paying: what an older message causes waits for today's contact.
     state.fresh_hour[account[link]] = np.maximum(moved.hour, state.sent_hour[account])[link]
@@ -239,9 +244,8 @@ def _harm(state: State, moved: Contacts) -> None:
     angry = noise.uniform(Purpose.HARM, account, day, 1) < effects.complaint * pressure
     some = moved.take(angry)
     state.record.respond("complained", some.account, day, some.hour + 0.2, some.number)
-    leaves = noise.uniform(Purpose.HARM, account, day, 2) < effects.leave * pressure
-    gone = account[leaves]
-    state.left[gone] = np.minimum(state.left[gone], day)
+    leaves = effects.leave * state.kind.tie.leave * pressure
+    state.leave(account[noise.uniform(Purpose.HARM, account, day, 2) < leaves])
 
 
 def end_promises(state: State) -> None:

@@ -15,7 +15,7 @@ RESPONSES = (
     "plan_broken", "promise_broken", "refused", "disputed", "dispute_resolved", "complained",
     "opted_out",
 )  # fmt: skip
-HOLDS = ("dispute", "promise", "payment_plan", "insolvency", "do_not_contact")
+HOLDS = ("dispute", "promise", "payment_plan", "insolvency", "do_not_contact", "service")
 NOTHING = -1
 UNTIL_FURTHER_NOTICE = -(10**6)
 

@@ -10,7 +10,7 @@ import numpy as np
 from collectopt.simulation.calendar import Calendar
 from collectopt.simulation.claims import NEVER, Claims
 from collectopt.simulation.kinds import Kind
-from collectopt.simulation.noise import FloatArray, IntArray, Noise
+from collectopt.simulation.noise import FloatArray, IntArray, Noise, Purpose
 from collectopt.simulation.population import BoolArray, Population
 from collectopt.simulation.record import Record
 
@@ -64,6 +64,12 @@ class Agenda:
     kept_promises: dict[int, list[tuple[IntArray, IntArray]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    credits: dict[int, list[tuple[IntArray, FloatArray]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    refunds: dict[int, list[tuple[IntArray, IntArray]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     promise_ends: dict[int, list[tuple[IntArray, IntArray, IntArray]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -97,6 +103,12 @@ class State:
     opted_out : (n, 4) bool
     overdue : (n,) bool
         Whether a claim that no hold binds was past due this morning.
+    left, ends : (n,) int64
+        Day on which the customer gave notice, and from which on no invoice is written.
+    credit : (n,) int64
+        Cents of credit notes that wait for the next claim.
+    wording : (4, 3) float64
+        Hidden quality of each wording by channel and tone; mean 1 over the tones of a channel.
     """
 
     def __init__(self, kind: Kind, people: Population, noise: Noise, calendar: Calendar) -> None:
@@ -117,6 +129,10 @@ class State:
         self.insolvent = np.zeros(n, dtype=np.bool_)
         self.disputing = np.zeros(n, dtype=np.bool_)
         self.left = np.full(n, NEVER)
+        self.ends = np.full(n, NEVER)
+        self.credit = np.zeros(n, dtype=np.int64)
+        self.service_until = np.full(n, -NEVER)
+        self.wording = _draw_wording(kind, noise)
         self.issued = np.zeros(n, dtype=np.int64)
         self.promised_until = np.full(n, -NEVER)
         self.no_plan_until = np.full(n, -NEVER)
@@ -143,7 +159,20 @@ class State:
     def bound(self) -> BoolArray:
         """Accounts that a hold of the whole account binds today, (n,)."""
         result: BoolArray = self.insolvent | (self.promised_until > self.day)
-        return result
+        return result | (self.service_until > self.day)
+
+    @property
+    def shifts(self) -> int:
+        """How often the world has changed so far."""
+        drift = self.kind.drift
+        return 0 if drift is None else sum(self.day >= 7 * week for week in drift.weeks)
+
+    def leave(self, account: IntArray) -> None:
+        """Let customers give notice; contracts run out first."""
+        tie = self.kind.tie
+        end = np.maximum(self.people.since[account] + tie.contract_days, self.day + tie.notice_days)
+        self.left[account] = np.minimum(self.left[account], self.day)
+        self.ends[account] = np.minimum(self.ends[account], end)
 
     def overdue_claims(self) -> IntArray:
         """Rows of the claims past due today that no hold of their own binds."""
@@ -157,3 +186,11 @@ class State:
         result = np.zeros(len(self.people), dtype=np.bool_)
         result[self.claims.account[rows]] = True
         return result
+
+
+def _draw_wording(kind: Kind, noise: Noise) -> FloatArray:
+    """Draw how good each wording is; nobody knows it in advance."""
+    luck = noise.normal(Purpose.WORDING, np.arange(12)).reshape(4, 3)
+    quality = np.exp(kind.effects.wording * luck)
+    result: FloatArray = quality / quality.mean(axis=1, keepdims=True)
+    return result

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from collectopt.simulation import paying, reacting
+from collectopt.simulation import billing, paying, reacting
 from collectopt.simulation.claims import NEVER
 from collectopt.simulation.kinds import CustomerType
 from collectopt.simulation.ladder import Plan, Sight
-from collectopt.simulation.noise import Purpose
+from collectopt.simulation.noise import FloatArray, IntArray, Purpose
 from collectopt.simulation.state import Contacts, State
 
 DECISION_HOUR = 6.0
-_ISSUE_DAY = np.array([0.22, 0.18, 0.17, 0.16, 0.16, 0.11])
-_MONTH = np.array([0.85, 0.85, 0.95, 1.0, 1.0, 0.95, 0.9, 0.9, 1.0, 1.05, 1.3, 1.35])
 _RECENT_DAYS = 7
 
 
@@ -41,7 +39,17 @@ def sight(state: State) -> Sight:
         recent=state.last_contact[who] >= state.day - _RECENT_DAYS,
         last_tone=state.last_tone[who],
         channels=permitted[who],
+        hunch=_hunch(state, who),
     )
+
+
+def _hunch(state: State, who: IntArray) -> FloatArray | None:
+    """Add to the log-odds what the staff know: whom they deal with, whether he has money."""
+    hunch = state.kind.hunch
+    if hunch is None:
+        return None
+    looks = np.array(hunch.types)[state.people.type[who]] + hunch.tight * state.tight[who]
+    return np.column_stack([hunch.contact * looks, hunch.firm * looks])
 
 
 def enter(state: State, plan: Plan, policy: int) -> None:
@@ -74,15 +82,18 @@ def end_day(state: State) -> None:
     reacting.send(state)
     reacting.read_today(state)
     paying.daytime(state)
+    billing.write_credits(state)
     _resolve_disputes(state)
     _raise_disputes(state)
     reacting.end_promises(state)
     weekday = state.calendar.date(state.day).weekday()
     if weekday == 0:
         _leave(state)
-        _issue_invoices(state)
+        billing.issue(state)
     if weekday == 2:
         _fail(state)
+    if weekday == 3:
+        _open_cases(state)
     if weekday == 1 and state.calendar.date(state.day).day <= 7:
         _write_off(state)
     _fade(state)
@@ -107,6 +118,8 @@ def _fade(state: State) -> None:
 def _change_liquidity(state: State) -> None:
     """Let months with little money begin and end, a hidden Markov chain week by week."""
     share = np.array([t.tight for t in state.kind.types])[state.people.type]
+    if state.kind.drift is not None:
+        share = np.minimum(share * state.kind.drift.tight**state.shifts, 0.9)
     unit = np.arange(len(state.people))
     week = state.day // 7
     if week == 0:
@@ -115,47 +128,6 @@ def _change_liquidity(state: State) -> None:
     change = 0.12  # weekly rate at which the chain forgets its state
     draw = state.noise.uniform(Purpose.LIQUIDITY, unit, week)
     state.tight = np.where(state.tight, draw >= change * (1.0 - share), draw < change * share)
-
-
-def _issue_invoices(state: State) -> None:
-    """Issue the invoices of this week, at most one an account."""
-    people, noise, claims = state.people, state.noise, state.claims
-    week = state.day // 7
-    unit = np.arange(len(people))
-    month = state.calendar.date(state.day).month
-    old = claims.active[claims.due[claims.active] < state.day - state.kind.block_days]
-    blocked = state.flag(old)
-    wants = noise.uniform(Purpose.INVOICE, unit, week) < people.rate * _MONTH[month - 1]
-    who = np.flatnonzero(
-        wants & (state.left >= NEVER) & (people.since <= state.day) & ~blocked & ~state.insolvent
-    )
-    edges = np.cumsum(_ISSUE_DAY) / _ISSUE_DAY.sum()
-    offset = np.searchsorted(edges, noise.uniform(Purpose.INVOICE, who, week, 1))
-    for shift in range(len(_ISSUE_DAY)):  # nothing is shipped on holidays
-        offset[(offset == shift) & state.calendar.is_holiday(state.day + shift)] += 1
-    rows = claims.append(len(who))
-    uid = who * 4096 + week
-    size = np.exp(0.7 * noise.normal(Purpose.AMOUNT, uid))
-    tail = noise.uniform(Purpose.TAIL, uid, 0, 1) ** (-1.0 / 1.9)
-    size = size * np.where(noise.uniform(Purpose.TAIL, uid) < 0.06, np.minimum(tail, 60.0), 1.0)
-    cents = np.maximum(np.rint(people.amount[who] * size * 100.0), 500).astype(np.int64)
-    cents = np.where(noise.uniform(Purpose.AMOUNT, uid, 0, 1) < 0.6, cents // 100 * 100 + 95, cents)
-    types = people.type[who]
-    forget = np.array([t.forget for t in state.kind.types])[types]
-    dispute = np.array([t.dispute for t in state.kind.types])[types]
-    claims.account[rows], claims.uid[rows], claims.number[rows] = who, uid, state.issued[who]
-    state.issued[who] += 1
-    claims.issued[rows] = state.day + offset
-    claims.due[rows] = state.day + offset + people.term[who]
-    claims.cents[rows] = claims.open[rows] = cents
-    claims.forgotten[rows] = noise.uniform(Purpose.FORGET, uid) < forget
-    disputed = noise.uniform(Purpose.DISPUTE, uid) < dispute
-    when = 2 + np.floor(30 * noise.uniform(Purpose.DISPUTE, uid, 0, 1)).astype(np.int64)
-    claims.dispute_day[rows] = np.where(disputed, claims.issued[rows] + when, NEVER)
-    state.record.add(
-        "invoices", who, number=claims.number[rows], day=claims.issued[rows],
-        due=claims.due[rows], cents=cents, credit=0,
-    )  # fmt: skip
 
 
 def _raise_disputes(state: State) -> None:
@@ -194,15 +166,7 @@ def _resolve_disputes(state: State) -> None:
     share = np.where(draw < 0.45, 1.0, np.where(draw < 0.7, 0.5, 0.0))
     cents = np.floor(share * claims.open[rows]).astype(np.int64)
     state.record.respond("dispute_resolved", account, day, 10.0 + 6.0 * draw)
-    credit = cents > 0
-    owner = account[credit]
-    state.record.add(
-        "invoices", owner, number=state.issued[owner], day=day, due=day, cents=-cents[credit],
-        credit=1,
-    )  # fmt: skip
-    state.issued[owner] += 1
-    for person, amount in zip(owner.tolist(), cents[credit].tolist(), strict=True):
-        paying.settle_oldest(state, person, amount, credit=True)
+    billing.credit(state, account[cents > 0], cents[cents > 0])
 
 
 def _leave(state: State) -> None:
@@ -210,7 +174,7 @@ def _leave(state: State) -> None:
     unit = np.arange(len(state.people))
     draw = state.noise.uniform(Purpose.LEAVE, unit, state.day // 7)
     gone = (draw < state.people.attrition) & (state.left >= NEVER)
-    state.left[gone] = state.day
+    state.leave(np.flatnonzero(gone))
 
 
 def _fail(state: State) -> None:
@@ -219,9 +183,23 @@ def _fail(state: State) -> None:
     distressed = state.people.type == CustomerType.DISTRESSED
     late = state.flag(state.claims.active[state.claims.due[state.claims.active] < state.day])
     draw = state.noise.uniform(Purpose.INSOLVENCY, unit, state.day // 7)
-    failed = unit[(draw < 0.002) & distressed & late & state.tight & ~state.insolvent]
+    files = draw < state.kind.tie.insolvency
+    failed = unit[files & distressed & late & state.tight & ~state.insolvent]
     state.insolvent[failed] = True
     state.record.hold("insolvency", failed, state.day)
+
+
+def _open_cases(state: State) -> None:
+    """Open service cases; nobody is reminded until they are closed."""
+    chance = state.kind.tie.service
+    if chance <= 0:
+        return
+    noise, unit = state.noise, np.arange(len(state.people))
+    opens = noise.uniform(Purpose.SERVICE, unit, state.day // 7) < chance
+    who = np.flatnonzero(opens & (state.ends > state.day) & ~state.bound)
+    days = 4 + np.floor(10 * noise.uniform(Purpose.SERVICE, who, state.day // 7, 1)).astype(int)
+    state.service_until[who] = state.day + days
+    state.record.hold("service", who, state.day, to=state.day + days)
 
 
 def _write_off(state: State) -> None:
