@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = attach(
         "Book": ".book",
         "Truth": ".book",
         "Effect": ".trial",
-        "Result": ".run",
+        "Result": ".result",
         "CustomerType": ".kinds",
         "ExactWorld": ".exact",
     },

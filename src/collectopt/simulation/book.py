@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from collectopt.exceptions import InputError
 from collectopt.schema import Catalogue, Ledger
 from collectopt.simulation import export, history, ladder, world
 from collectopt.simulation.calendar import Calendar
+from collectopt.simulation.capacities import Terms
 from collectopt.simulation.kinds import CHANNELS, OFFERS, TONES, CustomerType, kind_of
+from collectopt.simulation.meter import Outcome
 from collectopt.simulation.noise import FloatArray, Noise
 from collectopt.simulation.population import METHODS, Population, draw_population
-from collectopt.simulation.run import Policy, Result, play, simulate
+from collectopt.simulation.result import Result
+from collectopt.simulation.run import (
+    Policy,
+    Tick,
+    check_length,
+    named,
+    play,
+    replicate,
+    simulate,
+    ticking,
+)
 from collectopt.simulation.state import State
 from collectopt.simulation.trial import Arm, Effect, trial
 
@@ -279,28 +290,75 @@ class Book:
                 )
         return trial(self._end, Arm(codes[0], codes[1], codes[2], day, hour), days)
 
-    def run(self, policies: Sequence[Policy], weeks: int = 26) -> Result:
+    def run(
+        self,
+        policies: Mapping[str, Policy] | Sequence[Policy],
+        weeks: int = 26,
+        seeds: int = 1,
+        *,
+        catalogue: Catalogue | None = None,
+        tick: Tick | None = None,
+    ) -> Result:
         """Let policies decide in this world after the end of the log, each in a copy of it.
 
-        All copies share their luck, so differences between policies come from what they do. A
-        contact that is not permitted or has been overtaken when it is to go out is not sent.
+        In every replicate all policies share their luck, so differences between them come from
+        what they do. The first replicate lives on with the book's own luck, the others with other
+        luck from the end of the log on. A contact that is not permitted or has been overtaken when
+        it is to go out is not sent; what exceeds the capacities or the budget of a weekly run is
+        dropped, first come by the order of the decisions.
 
         Parameters
         ----------
-        policies : sequence of objects with ``decide(ledger, as_of, rng)``
+        policies : mapping of str to policy, or sequence of policies
+            Objects with ``decide(ledger, as_of, rng)``; in a sequence they are named by their
+            type. They decide in every replicate, so they must not remember what they saw before.
+            One with a method ``watch(state)`` is shown the truth before each decision.
         weeks : int
-            Number of weekly decisions.
+            Number of weekly decisions, 1 to 520.
+        seeds : int
+            Number of replicates, 1 to 10,000.
+        catalogue : Catalogue or None
+            Prices and limits of the run; None = those of the book.
+        tick : callable or None
+            Called as ``tick(weeks done, weeks in all, policy)``; None = a bar on a terminal.
 
         Returns
         -------
         Result
-            One row a policy.
+
+        Raises
+        ------
+        InputError
+            A number is out of range, there is no policy, or a decision cannot be carried out.
+
+        Examples
+        --------
+        >>> from collectopt.policy import FixedLadder
+        >>> book = Book("shop", accounts=50, seed=1, weeks=8)
+        >>> result = book.run([FixedLadder(book.catalogue)], weeks=2)
+        >>> result.policies
+        ('FixedLadder',)
         """
-        rows = []
-        for policy in policies:
-            counts = simulate(self._end, policy, weeks, self._see, self._costs)
-            rows.append({"policy": type(policy).__name__, **counts})
-        return Result(pd.DataFrame(rows), weeks)
+        check_length(weeks, seeds)
+        chosen = named(policies)
+        terms = Terms.of(self.catalogue if catalogue is None else catalogue)
+        outcomes: dict[str, list[Outcome]] = {name: [] for name in chosen}
+        total, done = weeks * seeds * len(chosen), 0
+        with ticking(total, tick) as show:
+            for number in range(seeds):
+                start = replicate(self._end, number)
+                for name, policy in chosen.items():
+
+                    def week(name: str = name) -> None:
+                        nonlocal done
+                        done += 1
+                        show(done, total, name)
+
+                    outcome = simulate(start, policy, weeks, self._see, terms, tick=week)
+                    outcomes[name].append(outcome)
+        return Result(
+            self.kind, self.accounts, weeks, {name: tuple(of) for name, of in outcomes.items()}
+        )
 
     def _see(self, state: State) -> Ledger:
         tables = export.tables(state, self._costs, (LADDER, "policy"))

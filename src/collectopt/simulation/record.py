@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,13 +37,15 @@ class Record:
     """Rows of the ledger as columns of numbers; days and hours are local.
 
     `number` of an invoice counts within its account; `invoice` elsewhere is that number, and
-    `NOTHING` stands for null. `contact` is the position of the contact in its table.
+    `NOTHING` stands for null. `contact` is the position of the contact in its table. `first` is the
+    number of rows by table that came before those here.
     """
 
     parts: dict[str, list[dict[str, npt.NDArray[np.generic]]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     contacts: int = 0
+    first: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, table: str, account: IntArray, **columns: Column) -> None:
         """Append rows; scalars are repeated, what is left out is null."""
@@ -97,6 +100,20 @@ class Record:
     def floats(self, table: str, name: str) -> FloatArray:
         """One column as floating-point numbers."""
         return self.column(table, name).astype(np.float64)
+
+    def mark(self) -> dict[str, int]:
+        """Where every table ends now, for `since`."""
+        return {table: len(parts) for table, parts in self.parts.items()}
+
+    def since(self, mark: Mapping[str, int]) -> Record:
+        """Give the rows appended after a mark; `first` says how many came before them."""
+        later = Record(contacts=self.contacts)
+        for table, parts in self.parts.items():
+            place = mark.get(table, 0)
+            later.parts[table] = parts[place:]
+            column = _FIELDS[table][0]
+            later.first[table] = sum(len(part[column]) for part in parts[:place])
+        return later
 
     def copy(self) -> Record:
         """Copy the lists; the rows themselves are never changed, so they are shared."""

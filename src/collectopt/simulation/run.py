@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 
+from collectopt.exceptions import InputError
 from collectopt.schema import Ledger
 from collectopt.simulation import world
+from collectopt.simulation.capacities import Terms, enforce
 from collectopt.simulation.ladder import Plan
-from collectopt.simulation.noise import FloatArray, IntArray
+from collectopt.simulation.meter import Meter, Outcome
+from collectopt.simulation.noise import Noise
 from collectopt.simulation.plans import read_plan
-from collectopt.simulation.record import RESPONSES
 from collectopt.simulation.state import State
 from collectopt.simulation.world import DECISION_HOUR
+
+Tick = Callable[[int, int, str], None]
 
 
 class Policy(Protocol):
@@ -27,41 +32,25 @@ class Policy(Protocol):
         """Decide for the accounts of a ledger."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What each policy brought; one row a policy.
+@runtime_checkable
+class Watcher(Protocol):
+    """A policy that wants to see the truth before it decides; for marks, not for use."""
 
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        policy; collected (EUR of cash); recovered (share of what was past due at the start or
-        fell due on the way, credit notes out, that was paid by the end); cost (EUR); contacts;
-        not_sent (decided, but overtaken or not permitted); complaints; opt_outs; left (customers
-        lost on the way); net (collected - cost).
-    weeks : int
-    """
-
-    table: pd.DataFrame
-    weeks: int
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Give the table."""
-        return self.table.copy()
-
-    def __str__(self) -> str:
-        return f"{self.weeks} weeks\n{self.table.round(3).to_string(index=False)}"
-
-    def _repr_html_(self) -> str:
-        return self.table.round(3).to_html(index=False)
+    def watch(self, state: State) -> None:
+        """Look at the world; it must not be changed."""
 
 
-def play(state: State, plan: Plan, policy: int) -> None:
-    """Live one week from one decision to the next."""
+def play(
+    state: State, plan: Plan, policy: int, observe: Callable[[State], None] | None = None
+) -> None:
+    """Live one week from one decision to the next; `observe` is called as each day has ended."""
     world.enter(state, plan, policy)
     for offset in range(7):
         if offset:
             world.begin_day(state)
         world.end_day(state)
+        if observe is not None:
+            observe(state)
     world.begin_day(state)
 
 
@@ -70,9 +59,11 @@ def simulate(
     policy: Policy,
     weeks: int,
     ledger_of: Callable[[State], Ledger],
-    costs: FloatArray,
-) -> dict[str, float]:
-    """Let one policy decide for some weeks and count.
+    terms: Terms,
+    *,
+    tick: Callable[[], None] | None = None,
+) -> Outcome:
+    """Let one policy decide for some weeks and measure what it brings.
 
     Parameters
     ----------
@@ -82,63 +73,90 @@ def simulate(
     weeks : int
     ledger_of : callable
         What the creditor knows in a state.
-    costs : (5,) float64
-        EUR by channel; the last is waiting.
+    terms : Terms
+        Prices, and the limits that the world keeps.
+    tick : callable, optional
+        Called after every week.
     """
     state = start.fork()
-    before = _Counts.of(state, costs)
+    meter = Meter(state, terms, weeks)
     for _ in range(weeks):
         ledger = ledger_of(state)
         as_of = state.calendar.instant(state.day, DECISION_HOUR)
         rng = np.random.default_rng([state.noise.seed, state.day])
+        if isinstance(policy, Watcher):
+            policy.watch(state)
         decisions = policy.decide(ledger, as_of, rng)
-        play(state, read_plan(state, decisions.to_arrow()), policy=1)
-    after = _Counts.of(state, costs)
-    claims = state.claims
-    rows = np.arange(claims.size)
-    owed = rows[(claims.due[rows] < state.day) & (_open_at(start, claims.size) > 0)]
-    base = _open_at(start, claims.size)[owed]
-    base = np.where(base == _UNBORN, claims.cents[owed], base)
-    total = {name: after[name] - before[name] for name in after}
-    credited = total.pop("credited")
-    paid = float((base - claims.open[owed]).sum()) - 100.0 * credited
-    total["recovered"] = paid / max(float(base.sum()) - 100.0 * credited, 1.0)
-    total["net"] = total["collected"] - total["cost"]
-    return total
+        plan, dropped = enforce(read_plan(state, decisions.to_arrow()), terms)
+        meter.turn_away(dropped)
+        play(state, plan, 1, meter.observe)
+        if tick is not None:
+            tick()
+    return meter.read(state)
 
 
-_UNBORN = np.iinfo(np.int64).max
+def replicate(start: State, number: int) -> State:
+    """Give the world other luck from now on; number 0 keeps its own. The past stays."""
+    state = start.fork()
+    if number:
+        seed = np.random.SeedSequence([start.noise.seed, number]).generate_state(1, np.uint64)[0]
+        state.noise = Noise(int(seed >> np.uint64(1)))
+    return state
 
 
-def _open_at(start: State, size: int) -> IntArray:
-    """Cents open at the start by claim; `_UNBORN` for those issued later."""
-    opened = np.full(size, _UNBORN)
-    opened[: start.claims.size] = start.claims.open[: start.claims.size]
-    return opened
+def named(policies: Mapping[str, Policy] | Sequence[Policy]) -> dict[str, Policy]:
+    """Name policies by their type; of equal names the later ones get a number.
+
+    Raises
+    ------
+    InputError
+        There is no policy, or an object that cannot decide.
+    """
+    if isinstance(policies, Mapping):
+        result = {str(name): policy for name, policy in policies.items()}
+    else:
+        result = {}
+        seen: Counter[str] = Counter()
+        for policy in policies:
+            name = type(policy).__name__
+            seen[name] += 1
+            result[name if seen[name] == 1 else f"{name} {seen[name]}"] = policy
+    expected = "objects with decide(ledger, as_of, rng)"
+    if not result:
+        raise InputError.of("run", "policies", expected=expected, found="none")
+    for name, policy in result.items():
+        if not callable(getattr(policy, "decide", None)):
+            raise InputError.of("run", "policies", expected=expected, found=f"{name}: {policy!r}")
+    return result
 
 
-class _Counts(dict[str, float]):
-    """Running totals of a world."""
+def check_length(weeks: int, seeds: int) -> None:
+    """Refuse a run without weeks or replicates.
 
-    @classmethod
-    def of(cls, state: State, costs: FloatArray) -> _Counts:
-        record = state.record
-        channel = record.ints("contacts", "channel")
-        dropped = record.ints("cancelled", "contact")
-        sent = channel >= 0
-        sent[dropped] = False
-        kinds = record.ints("responses", "kind")
-        credit = record.ints("invoices", "cents")
-        return cls(
-            collected=float(record.ints("payments", "cents").sum()) / 100.0,
-            credited=-float(credit[credit < 0].sum()) / 100.0,
-            cost=float(costs[channel[sent]].sum()),
-            contacts=float(sent.sum()),
-            not_sent=float(len(dropped)),
-            complaints=float((kinds == _COMPLAINED).sum()),
-            opt_outs=float((kinds == _OPTED_OUT).sum()),
-            left=float((state.left <= state.day).sum()),
-        )
+    Raises
+    ------
+    InputError
+    """
+    for what, value, high in (("weeks", weeks, 520), ("seeds", seeds, 10_000)):
+        whole = isinstance(value, int | np.integer)
+        if not whole or not 1 <= value <= high:
+            raise InputError.of(
+                "run", what, expected=f"a whole number from 1 to {high}", found=repr(value)
+            )
 
 
-_COMPLAINED, _OPTED_OUT = RESPONSES.index("complained"), RESPONSES.index("opted_out")
+@contextmanager
+def ticking(total: int, tick: Tick | None) -> Iterator[Tick]:
+    """Show progress: by the caller's own function, else by a bar on a terminal, else not."""
+    if tick is not None:
+        yield tick
+        return
+    if not sys.stderr.isatty():
+        yield lambda _done, _total, _text: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done, _total, text: bar.update(task, completed=done, description=text)
