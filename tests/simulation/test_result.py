@@ -105,5 +105,5 @@ def test_pictures_say_what_they_show(result: Result) -> None:
 
 
 def test_an_unknown_reference(result: Result) -> None:
-    with pytest.raises(InputError, match="'ladder', 'silence'"):
+    with pytest.raises(InputError, match="'mail', 'silence'"):
         result.difference(to="nobody")
