@@ -7,7 +7,7 @@ export OMP_NUM_THREADS := 1
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint types real bench notebook clean
+.PHONY: help demo test test-slow check lint types real bench calibration notebook clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ real: $(VENV)/.user ## Yearly walk-forward on the road traffic fines (needs COLL
 
 bench: $(VENV)/.user ## Speed beside the natural way
 	$(BIN)/python benchmarks/features.py
+
+calibration: $(VENV)/.user ## Published trials, simulated against published
+	$(BIN)/python benchmarks/calibration.py
 
 notebook: $(VENV)/.dev ## Turn notebooks/*.py into .ipynb
 	$(BIN)/jupytext --to ipynb notebooks/*.py

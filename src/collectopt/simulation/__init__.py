@@ -6,6 +6,8 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Book": ".book",
+        "Calibration": ".calibration",
+        "calibration_table": ".calibration",
         "Truth": ".book",
         "Effect": ".trial",
         "Result": ".result",
