@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "compute": ".engine",
+        "compute_each": ".engine",
         "describe": ".catalogue",
         "DEFINITIONS": ".catalogue",
         "FeatureTable": ".catalogue",

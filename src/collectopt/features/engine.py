@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import duckdb
@@ -23,6 +24,8 @@ from collectopt.schema.snapshot import Snapshot
 Floats = npt.NDArray[np.float32]
 _CHANNELS = "contacts.channel"
 _LAST_CHANNEL = "last_channel"
+#: Names and categories of a matrix, as :func:`compute` takes them.
+Request = tuple[Sequence[str] | None, Mapping[str, Sequence[str]] | None]
 
 
 def compute(
@@ -74,28 +77,98 @@ def compute(
     >>> matrix.values.tolist()
     [[80.0, 4.0]]
     """
-    inputs = Inputs.of(snapshot)
-    channels = _channels(inputs, categories)
-    own = columns(snapshot.ledger)
-    if names is None:
-        wanted = _expand(channels, inputs)
-        order = (*(feature.name for feature in wanted), *own)
-    else:
-        wanted = _find(names, own, inputs)
-        order = tuple(names)
-        own = {name: own[name] for name in names if name in own}
-    known = {_LAST_CHANNEL: channels} | dict(categories or {})
+    return compute_each(snapshot, [(names, categories)], threads=threads)[0]
 
-    found: dict[str, tuple[str, ...]] = {}
-    values = np.empty((len(snapshot), len(order)), dtype=np.float32)
-    for name, column, texts in _columns(snapshot, inputs, wanted, own, threads):
-        if texts is None:
-            coded = column
+
+def compute_each(
+    snapshot: Snapshot,
+    wanted: Sequence[Request],
+    *,
+    threads: int = 1,
+) -> tuple[FeatureMatrix, ...]:
+    """Compute several matrices of one snapshot; what they share is computed once.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    wanted : sequence of (names, categories)
+        For each matrix, as in :func:`compute`.
+    threads : int
+
+    Returns
+    -------
+    tuple of FeatureMatrix
+        One each; the same as that of :func:`compute`.
+
+    Raises
+    ------
+    InputError
+        A name is no feature.
+    """
+    inputs = Inputs.of(snapshot)
+    plans = [_Plan.of(inputs, columns(snapshot.ledger), *request) for request in wanted]
+    features = {feature.name: feature for plan in plans for feature in plan.features}
+    own = {name: column for plan in plans for name, column in plan.own.items()}
+    values = [np.empty((len(snapshot), len(plan.order)), dtype=np.float32) for plan in plans]
+    found: list[dict[str, tuple[str, ...]]] = [{} for _ in plans]
+    for name, column, texts in _columns(snapshot, inputs, tuple(features.values()), own, threads):
+        for plan, matrix, codes in zip(plans, values, found, strict=True):
+            if name in plan.place:
+                coded = column
+                if texts is not None:
+                    coded, codes[name] = recode(column, texts, plan.known.get(name))
+                matrix[:, plan.place[name]] = coded
+    for matrix in values:
+        matrix.flags.writeable = False
+    return tuple(
+        FeatureMatrix(
+            matrix, plan.order, {name: codes[name] for name in plan.order if name in codes}
+        )
+        for plan, matrix, codes in zip(plans, values, found, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Columns of one matrix.
+
+    Attributes
+    ----------
+    features : tuple of Feature
+    own : mapping of str to CallerColumn
+    order : tuple of str
+        Names of all columns.
+    place : mapping of str to int
+        Where each stands.
+    known : mapping of str to sequence of str
+        Codes that are given.
+    """
+
+    features: tuple[Feature, ...]
+    own: Mapping[str, CallerColumn]
+    order: tuple[str, ...]
+    place: Mapping[str, int]
+    known: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(
+        cls,
+        inputs: Inputs,
+        own: Mapping[str, CallerColumn],
+        names: Sequence[str] | None,
+        categories: Mapping[str, Sequence[str]] | None,
+    ) -> _Plan:
+        channels = _channels(inputs, categories)
+        if names is None:
+            features = _expand(channels, inputs)
+            order = (*(feature.name for feature in features), *own)
         else:
-            coded, found[name] = recode(column, texts, known.get(name))
-        values[:, order.index(name)] = coded
-    values.flags.writeable = False
-    return FeatureMatrix(values, order, {name: found[name] for name in order if name in found})
+            features = _find(names, own, inputs)
+            order = tuple(names)
+            own = {name: own[name] for name in names if name in own}
+        known = {_LAST_CHANNEL: channels} | dict(categories or {})
+        place = {name: i for i, name in enumerate(order)}
+        return cls(tuple(features), own, order, place, known)
 
 
 def _columns(

@@ -275,15 +275,36 @@ class HazardModel:
         (n, q) float64
             Days from the start.
         """
-        matrix, due, first = self._check_predict("predict_quantiles", X, offset, start)
         chances = np.asarray(quantiles, dtype=np.float64)
-        chances = np.broadcast_to(chances, (len(matrix), chances.shape[-1]))
-        out = np.zeros(chances.shape)
+        return self.predict_curve(X, offset=offset, start=start).quantiles(chances)
+
+    def predict_curve(
+        self,
+        X: npt.ArrayLike,
+        *,
+        offset: npt.ArrayLike | None = None,
+        start: Days | None = None,
+        reach: float = np.inf,
+    ) -> Curve:
+        """Whole curves, for many questions about the same rows.
+
+        Parameters
+        ----------
+        X, offset, start
+            As in ``predict_cumulative``.
+        reach : float
+            Days up to which the curves are needed; they are flat soon after.
+
+        Returns
+        -------
+        Curve
+        """
+        matrix, due, first = self._check_predict("predict_curve", X, offset, start)
+        parts = []
         for part in blocks(len(matrix), _BLOCK):
-            upto = np.full(part.stop - part.start, np.inf)
-            curve = self._curve(matrix[part], upto, _cut(due, part), _cut(first, part))
-            out[part] = curve.quantiles(chances[part])
-        return out
+            upto = np.full(part.stop - part.start, reach)
+            parts.append(self._curve(matrix[part], upto, _cut(due, part), _cut(first, part)))
+        return Curve.join(parts)
 
     def save(self, directory: str | Path) -> None:
         """Write ``hazard.txt`` (LightGBM's text) and ``hazard.json`` into a directory."""
@@ -427,7 +448,7 @@ class HazardModel:
         upto: Float,
         due: Float | None,
         first: Days | None,
-    ) -> _Curve:
+    ) -> Curve:
         assert self._trees is not None
         assert self._table is not None
         periods = self._grid.lay(upto, due)
@@ -437,7 +458,7 @@ class HazardModel:
         data[:, width:] = periods.features(due, first)
         chance = self._table.chance(periods, periods.hi - periods.lo, due)
         odds = logit(chance) + self._trees.score(data)
-        return _Curve.build(periods, expit(odds), len(matrix))
+        return Curve.build(periods, expit(odds), len(matrix))
 
 
 def _cut(values: npt.NDArray[Any] | None, part: slice) -> npt.NDArray[Any] | None:
@@ -445,13 +466,13 @@ def _cut(values: npt.NDArray[Any] | None, part: slice) -> npt.NDArray[Any] | Non
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """Cumulative hazard of some rows at their own edges; the last value is repeated.
+class Curve:
+    """When the event comes, for n rows: the cumulative hazard at each row's own edges.
 
     Attributes
     ----------
     edge : (n, k) float64
-        Days; edge[:, 0] = 0.
+        Days; edge[:, 0] = 0; the last one is repeated.
     total : (n, k) float64
         Cumulative hazard -log P(no event before the edge).
     """
@@ -460,7 +481,8 @@ class _Curve:
     total: Float
 
     @classmethod
-    def build(cls, periods: Periods, hazard: Float, n: int) -> _Curve:
+    def build(cls, periods: Periods, hazard: Float, n: int) -> Curve:
+        """Make the curves of n rows from P(event in a bin | none before), (m,)."""
         count = np.bincount(periods.row, minlength=n)
         size = int(count.max(initial=0)) + 1
         edge, step = np.zeros((n, size)), np.zeros((n, size))
@@ -469,8 +491,20 @@ class _Curve:
         step[periods.row, place] = -np.log1p(-np.minimum(hazard, 1.0 - 1e-12))
         return cls(np.maximum.accumulate(edge, axis=1), np.cumsum(step, axis=1))
 
+    @classmethod
+    def join(cls, parts: Sequence[Curve]) -> Curve:
+        """Put the rows of several curves one below the other."""
+        if not parts:
+            return cls(np.zeros((0, 2)), np.zeros((0, 2)))
+        size = max(part.edge.shape[1] for part in parts)
+        pads = [((0, 0), (0, size - part.edge.shape[1])) for part in parts]
+        edge = [np.pad(c.edge, pad, "edge") for c, pad in zip(parts, pads, strict=True)]
+        total = [np.pad(c.total, pad, "edge") for c, pad in zip(parts, pads, strict=True)]
+        return cls(np.concatenate(edge), np.concatenate(total))
+
     def before(self, days: Float) -> Float:
-        """P(event before ``days``), (n, h); inside a bin the hazard is constant."""
+        """P(event before ``days``, (h,) or (n, h)), (n, h); inside a bin the hazard is constant."""
+        days = np.broadcast_to(days, (len(self.edge), days.shape[-1]))
         out = np.empty(days.shape)
         for k in range(days.shape[1]):
             out[:, k] = -np.expm1(-self._at(days[:, k]))
@@ -485,7 +519,8 @@ class _Curve:
         return np.asarray(below + share * (above - below), dtype=np.float64)
 
     def quantiles(self, chances: Float) -> Float:
-        """First day by which each chance is reached, (n, q); inf where it never is."""
+        """First day by which each of ``chances``, (q,) or (n, q), is reached; inf where never."""
+        chances = np.broadcast_to(chances, (len(self.edge), chances.shape[-1]))
         out = np.full(chances.shape, np.inf)
         for k, target in enumerate(-np.log1p(-np.minimum(chances.T, 1.0 - 1e-12))):
             reached = self.total >= target[:, None]

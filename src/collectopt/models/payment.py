@@ -34,6 +34,7 @@ from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf
 
 Float = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
 E = TypeVar("E", bound=Enum)
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -104,6 +105,14 @@ class _Head:
     categories: dict[str, tuple[str, ...]]
     paid: Float
     partial: Float
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What ``predict`` was asked for."""
+
+    horizons: tuple[Horizon, ...]
+    quantiles: tuple[float, ...]
 
 
 class PaymentModel:
@@ -190,6 +199,8 @@ class PaymentModel:
         *,
         horizons: Sequence[str] = ("30D", "90D"),
         level: str = "account",
+        quantiles: Sequence[float] = QUANTILES,
+        matrix: FeatureMatrix | None = None,
     ) -> Forecast:
         """Forecast rows of any accounts at any times.
 
@@ -203,6 +214,10 @@ class PaymentModel:
             before as_of gives 0, for a claim that is still open.
         level : {"account", "invoice"}
             What the row is about.
+        quantiles : sequence of float
+            Chances in (0, 1) whose days are wanted; none at all saves most of the time.
+        matrix : FeatureMatrix, optional
+            The features of the rows, if they are known already: see :meth:`inputs`.
 
         Returns
         -------
@@ -221,20 +236,30 @@ class PaymentModel:
         head = self._head(level)
         if _enum(Level, level, "level") is Level.INVOICE and snapshot.rows["invoice"].null_count:
             snapshot = snapshot.to_invoice_level()
-        n = len(snapshot)
-        p, days = np.zeros((n, len(wanted))), np.full((n, len(QUANTILES)), np.inf)
+        n, asked = len(snapshot), _Asked(tuple(wanted), tuple(float(q) for q in quantiles))
+        p, days = np.zeros((n, len(wanted))), np.full((n, len(asked.quantiles)), np.inf)
         ahead = np.zeros((n, len(wanted)))
         for part in blocks(n, _BLOCK):
-            piece = snapshot.take(np.arange(part.start, part.stop))
-            p[part], days[part], ahead[part] = self._block(head, piece, wanted, Level(level))
+            whole = part == slice(0, n)
+            piece = snapshot if whole else snapshot.take(np.arange(part.start, part.stop))
+            if matrix is None:
+                values = compute(piece, head.names, head.categories).values
+            else:
+                values = matrix.select(head.names).values[part]
+            p[part], days[part], ahead[part] = self._block(head, piece, values, asked, Level(level))
         return Forecast(
             rows=snapshot.rows.select(["account_id", "as_of", "invoice_id"]),
             horizons=tuple(str(h) for h in wanted),
             p_paid=p,
             share=self._share(head, p, ahead),
             days=days,
-            quantiles=QUANTILES,
+            quantiles=asked.quantiles,
         )
+
+    def inputs(self, level: str) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+        """Features that ``predict`` needs at a level, and the codes of the categorical ones."""
+        head = self._head(level)
+        return head.names, head.categories
 
     def save(self, directory: str | Path) -> None:
         """Write the model into a directory: JSON, and LightGBM's text for each level."""
@@ -368,23 +393,27 @@ class PaymentModel:
         return matrix.select(kept or matrix.names[:1])
 
     def _block(
-        self, head: _Head, rows: Snapshot, wanted: Sequence[Horizon], level: Level
+        self, head: _Head, rows: Snapshot, X: Matrix, asked: _Asked, level: Level
     ) -> tuple[Float, Float, Float]:
         """P(event), quantiles in days, and how far ahead each horizon lies."""
-        matrix = compute(rows, head.names, head.categories)
         due = due_offsets(rows)
-        ahead = np.empty((len(rows), len(wanted)))
-        for k, horizon in enumerate(wanted):
+        ahead = np.empty((len(rows), len(asked.horizons)))
+        for k, horizon in enumerate(asked.horizons):
             ahead[:, k] = due + horizon.days if horizon.from_due else horizon.days
         ahead = np.where(np.isnan(ahead), 0.0, ahead)
+        knots, reach = np.array([*KNOTS, END]), np.inf
+        if not asked.quantiles:  # nothing beyond the last horizon is asked for
+            reach = float(ahead.max(initial=0.0))
+            knots = knots[: np.searchsorted(knots, reach) + 1]
+            reach = max(reach, knots[-1])
         start = _local_days(rows)
-        marks = np.broadcast_to([*KNOTS, END], (len(rows), len(KNOTS) + 1))
-        both = np.concatenate([ahead, marks], axis=1)
-        curve = head.hazard.predict_cumulative(matrix.values, both, offset=due, start=start)
-        bend = head.windows.bend(matrix.values, due, curve[:, len(wanted) :])
-        p = bend.forward(curve[:, : len(wanted)], ahead)
-        chances = np.stack([bend.backward(q) for q in QUANTILES], axis=1)
-        days = head.hazard.predict_quantiles(matrix.values, chances, offset=due, start=start)
+        curve = head.hazard.predict_curve(X, offset=due, start=start, reach=reach)
+        bend = head.windows.bend(X, due, curve.before(knots))
+        p = bend.forward(curve.before(ahead), ahead)
+        days = np.full((len(rows), len(asked.quantiles)), np.inf)
+        if asked.quantiles:
+            chances = np.stack([bend.backward(q) for q in asked.quantiles], axis=1)
+            days = curve.quantiles(chances)
         over = np.flatnonzero(~_is_open(rows, level))
         p[over] = 1.0 if self.event is Event.FULL else 0.0
         days[over] = 0.0 if self.event is Event.FULL else np.inf

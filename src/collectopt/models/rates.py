@@ -231,16 +231,17 @@ class _Running:
         self._code, self._told = code[order], told[order]
         self._yes = np.r_[0.0, np.cumsum(y[order])]
         self._first = np.searchsorted(self._code, np.arange(len(self._keys)))
+        # One sorted list of (key, time): times are ranks, so that both fit one integer.
+        self._times = np.unique(told)
+        rank = np.searchsorted(self._times, self._told, side="right")
+        self._listed = self._code * (len(self._times) + 1) + rank
 
     def before(self, key: Int, at: Int) -> tuple[Float, Float]:
         """Count outcomes of each key that were known before ``at``."""
         place = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
         known = self._keys[place] == key
-        # One sorted list of (key, time): times are ranks, so that both fit one integer.
-        times = np.unique(self._told)
-        size = len(times) + 1
-        listed = self._code * size + np.searchsorted(times, self._told, side="right")
-        end = np.searchsorted(listed, place * size + np.searchsorted(times, at), side="right")
+        rank = np.searchsorted(self._times, at)
+        end = np.searchsorted(self._listed, place * (len(self._times) + 1) + rank, side="right")
         start = self._first[place]
         end = np.where(known, np.maximum(end, start), start)
         return (end - start).astype(np.float64), self._yes[end] - self._yes[start]

@@ -96,12 +96,15 @@ class Windows:
         ----------
         X, due
             As in :meth:`fit`.
-        at_knots : (n, 4) float64
-            The hazard's P(event) before each of :data:`KNOTS` and :data:`END`.
+        at_knots : (n, m) float64
+            The hazard's P(event) before each of :data:`KNOTS` and :data:`END`, or before the
+            first m of them, if no later day will be asked for.
         """
         target = at_knots.copy()
         data = _with_due(X, due)
-        for k, (trees, base) in enumerate(zip(self.trees, self.base, strict=True)):
+        for k, (trees, base) in enumerate(
+            zip(self.trees[: at_knots.shape[1]], self.base, strict=False)
+        ):
             if trees is not None:
                 odds = base + trees.score(data)
                 target[:, k] = expit((odds + logit(at_knots[:, k])) / 2.0)
@@ -127,7 +130,7 @@ class Bend:
 
     Attributes
     ----------
-    source, target : (n, 4) float64
+    source, target : (n, m) float64
         Chances at the knots before and after; both rise from knot to knot.
     """
 

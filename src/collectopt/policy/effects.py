@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from collectopt.features import compute
+from collectopt.features import FeatureMatrix, compute
 from collectopt.policy.engine import Floats
 from collectopt.policy.panel import decision_panel
 from collectopt.schema.actions import ActionSet
@@ -45,8 +45,18 @@ class Effects:
     note: str = ""
     rows: int = 0
 
-    def factors(self, snapshot: Snapshot, actions: ActionSet) -> tuple[Floats, Floats]:
-        """Effects as theta (n, p) or (1, p) and phi (K, p); their product is the change."""
+    def factors(
+        self, snapshot: Snapshot, actions: ActionSet, matrix: FeatureMatrix | None = None
+    ) -> tuple[Floats, Floats]:
+        """Effects as theta (n, p) or (1, p) and phi (K, p); their product is the change.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+        actions : ActionSet
+        matrix : FeatureMatrix, optional
+            `names` with `categories` of the snapshot, if they are known already.
+        """
         if self.model is None:
             from collectopt.models.response import prior_effects
 
@@ -54,7 +64,9 @@ class Effects:
             return np.ones((1, 1)), effects[:, None]
         X = np.zeros((len(snapshot), 0), dtype=np.float32)
         if self.names is not None:
-            X = compute(snapshot, self.names, self.categories).values
+            if matrix is None:
+                matrix = compute(snapshot, self.names, self.categories)
+            X = matrix.values
         theta, phi = self.model.effect_factors(X)
         return np.atleast_2d(np.asarray(theta, np.float64)), np.asarray(phi, np.float64)
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import numpy as np
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
+from collectopt.features import FeatureMatrix, compute_each
 from collectopt.objective import Block, Objective, default_objective, from_dict
 from collectopt.policy.base import Policy
 from collectopt.policy.effects import Effects, learn
@@ -146,8 +147,9 @@ class NextBestAction(Policy):
 
     def _outlook(self, snapshot: Snapshot, state: State) -> Outlook:
         actions, days = self.catalogue.actions, self.catalogue.horizon_days
-        p_wait, mean_days = _payments(self.payment_, snapshot, days)
-        theta, phi = self._effects.factors(snapshot, actions)
+        of_payment, of_effects = self._matrices(snapshot)
+        p_wait, mean_days = _payments(self.payment_, snapshot, days, of_payment)
+        theta, phi = self._effects.factors(snapshot, actions, of_effects)
         worth = snapshot.ledger.accounts["lifetime_value"].take(snapshot.rows["account"])
         return Outlook(
             snapshot=snapshot,
@@ -160,6 +162,18 @@ class NextBestAction(Policy):
             horizon_days=days,
             lifetime_value=worth.to_numpy(zero_copy_only=False).astype(np.float64),
         )
+
+    def _matrices(self, snapshot: Snapshot) -> tuple[FeatureMatrix | None, FeatureMatrix | None]:
+        """Features for the payment model and for the effects, computed together where both ask."""
+        from collectopt.models import PaymentModel
+
+        if not isinstance(self.payment_, PaymentModel) or not len(snapshot):
+            return None, None
+        wanted = [self.payment_.inputs("account")]
+        if self._effects.names is None:
+            return compute_each(snapshot, wanted)[0], None
+        both = compute_each(snapshot, [*wanted, (self._effects.names, self._effects.categories)])
+        return both[0], both[1]
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -204,14 +218,20 @@ def _checked(objective: Objective) -> Objective:
     return objective
 
 
-def _payments(payment: Any, snapshot: Snapshot, days: int) -> tuple[Floats, Floats]:
+def _payments(
+    payment: Any, snapshot: Snapshot, days: int, matrix: FeatureMatrix | None
+) -> tuple[Floats, Floats]:
     """P(all past due paid within the horizon) and the expected days to it, given that it is."""
     marks = sorted({max(round(days * part), 1) for part in (0.25, 0.5, 0.75, 1.0)})
     if len(snapshot) == 0:
         return np.zeros(0), np.zeros(0)
-    forecast = payment.predict(
-        snapshot, horizons=tuple(f"{mark}D" for mark in marks), level="account"
-    )
+    horizons = tuple(f"{mark}D" for mark in marks)
+    if matrix is None:
+        forecast = payment.predict(snapshot, horizons=horizons, level="account")
+    else:
+        forecast = payment.predict(
+            snapshot, horizons=horizons, level="account", quantiles=(), matrix=matrix
+        )
     p = np.asarray(forecast.p_paid, dtype=np.float64)
     mass = np.maximum(np.diff(p, axis=1, prepend=0.0), 0.0)
     middle = (np.array([0, *marks[:-1]]) + np.array(marks)) / 2.0
