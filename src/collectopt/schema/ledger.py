@@ -130,7 +130,7 @@ class Ledger:
         faults += [f for f in found if (f.table, f.column) not in unread]
         if faults:
             raise InputError(faults)
-        ordered = {spec.name: _sort(spec, tables[spec.name]) for spec in t.TABLES}
+        ordered = {spec.name: sort_rows(spec, tables[spec.name]) for spec in t.TABLES}
         return cls(
             **ordered,
             features=tuple(features),
@@ -247,7 +247,8 @@ class Ledger:
         return f"<table><caption>Ledger</caption>{rows}</table>"
 
 
-def _sort(spec: t.Table, table: pa.Table) -> pa.Table:
+def sort_rows(spec: t.Table, table: pa.Table) -> pa.Table:
+    """Sort a canonical table by its keys."""
     keys = [(name, "ascending") for name in spec.order]
     return table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
 

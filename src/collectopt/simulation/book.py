@@ -17,6 +17,7 @@ from collectopt.schema import Catalogue, Ledger
 from collectopt.simulation import export, history, ladder, world
 from collectopt.simulation.calendar import Calendar
 from collectopt.simulation.capacities import Terms
+from collectopt.simulation.feed import Feed
 from collectopt.simulation.kinds import CHANNELS, OFFERS, TONES, CustomerType, kind_of
 from collectopt.simulation.meter import Outcome
 from collectopt.simulation.noise import FloatArray, Noise
@@ -36,6 +37,7 @@ from collectopt.simulation.state import State
 from collectopt.simulation.trial import Arm, Effect, trial
 
 LADDER = "ladder"
+POLICIES = (LADDER, "policy")
 
 
 @dataclass(frozen=True)
@@ -344,6 +346,7 @@ class Book:
         terms = Terms.of(self.catalogue if catalogue is None else catalogue)
         outcomes: dict[str, list[Outcome]] = {name: [] for name in chosen}
         total, done = weeks * seeds * len(chosen), 0
+        mark = self._end.record.mark()
         with ticking(total, tick) as show:
             for number in range(seeds):
                 start = replicate(self._end, number)
@@ -354,12 +357,17 @@ class Book:
                         done += 1
                         show(done, total, name)
 
-                    outcome = simulate(start, policy, weeks, self._see, terms, tick=week)
+                    feed = Feed(terms.prices, POLICIES, self._feed, mark)
+                    outcome = simulate(start, policy, weeks, feed.ledger, terms, tick=week)
                     outcomes[name].append(outcome)
         return Result(
             self.kind, self.accounts, weeks, {name: tuple(of) for name, of in outcomes.items()}
         )
 
+    @cached_property
+    def _feed(self) -> Feed:
+        return Feed(self._costs, POLICIES)
+
     def _see(self, state: State) -> Ledger:
-        tables = export.tables(state, self._costs, (LADDER, "policy"))
+        tables = export.tables(state, self._costs, POLICIES)
         return Ledger.from_frames(**tables, timezone=state.calendar.timezone)

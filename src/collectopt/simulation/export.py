@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -37,14 +37,12 @@ def tables(state: State, costs: FloatArray, policies: tuple[str, ...]) -> dict[s
     policies : tuple of str
         Names of the policies by code.
     """
-    return {
-        "accounts": _accounts(state),
-        "invoices": _invoices(state),
-        "payments": _payments(state),
-        "contacts": _contacts(state, costs, policies),
-        "responses": _responses(state),
-        "holds": _holds(state),
-    }
+    return {name: table(name, state, costs, policies) for name in (*_MAKERS, "contacts")}
+
+
+def table(name: str, state: State, costs: FloatArray, policies: tuple[str, ...]) -> pa.Table:
+    """Give one of the six tables by name; the record may hold a part of its rows."""
+    return _contacts(state, costs, policies) if name == "contacts" else _MAKERS[name](state)
 
 
 def propensities(state: State) -> pa.Table:
@@ -151,7 +149,9 @@ def _payments(state: State) -> pa.Table:
     at = _instants(state, record.ints("payments", "day"), record.floats("payments", "hour"))
     return pa.table(
         {
-            "payment_id": pa.array(_ids("P", np.arange(len(account)), 8), pa.string()),
+            "payment_id": pa.array(
+                _ids("P", record.first["payments"] + np.arange(len(account)), 8), pa.string()
+            ),
             "account_id": pa.array(_ids("A", account, 6), pa.string()),
             "paid_at": at,
             "amount": _money(record.ints("payments", "cents")),
@@ -170,8 +170,9 @@ def _contacts(state: State, costs: FloatArray, policies: tuple[str, ...]) -> pa.
     channel = record.ints("contacts", "channel")
     tone = record.ints("contacts", "tone")
     cost = costs[channel]
-    cost[record.ints("cancelled", "contact")] = 0.0
-    numbers = np.arange(len(account))
+    first = record.first["contacts"]
+    cost[record.ints("cancelled", "contact") - first] = 0.0
+    numbers = first + np.arange(len(account))
     template = np.array([f"{c}_{t}" for c in CHANNELS for t in TONES], dtype=object)
     waits = channel == NOTHING
     # Nobody noted how the staff chose where they knew more than the ledger shows.
@@ -232,6 +233,15 @@ def _holds(state: State) -> pa.Table:
             ),
         }
     )
+
+
+_MAKERS: Mapping[str, Callable[[State], pa.Table]] = {
+    "accounts": _accounts,
+    "invoices": _invoices,
+    "payments": _payments,
+    "responses": _responses,
+    "holds": _holds,
+}
 
 
 def as_of(state: State) -> dt.datetime:

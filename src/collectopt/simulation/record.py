@@ -105,12 +105,13 @@ class Record:
         """Where every table ends now, for `since`."""
         return {table: len(parts) for table, parts in self.parts.items()}
 
-    def since(self, mark: Mapping[str, int]) -> Record:
-        """Give the rows appended after a mark; `first` says how many came before them."""
+    def since(self, mark: Mapping[str, int], until: Mapping[str, int] | None = None) -> Record:
+        """Give the rows between two marks; `first` says how many came before them."""
         later = Record(contacts=self.contacts)
         for table, parts in self.parts.items():
             place = mark.get(table, 0)
-            later.parts[table] = parts[place:]
+            end = len(parts) if until is None else until.get(table, 0)
+            later.parts[table] = parts[place:end]
             column = _FIELDS[table][0]
             later.first[table] = sum(len(part[column]) for part in parts[:place])
         return later
