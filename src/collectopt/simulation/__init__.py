@@ -13,5 +13,6 @@ __getattr__, __dir__, __all__ = attach(
         "Result": ".result",
         "CustomerType": ".kinds",
         "ExactWorld": ".exact",
+        "CollectionsEnv": ".environment",
     },
 )

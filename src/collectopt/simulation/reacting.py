@@ -245,7 +245,9 @@ def _harm(state: State, moved: Contacts) -> None:
     some = moved.take(angry)
     state.record.respond("complained", some.account, day, some.hour + 0.2, some.number)
     leaves = effects.leave * state.kind.tie.leave * pressure
-    state.leave(account[noise.uniform(Purpose.HARM, account, day, 2) < leaves])
+    gone = account[noise.uniform(Purpose.HARM, account, day, 2) < leaves]
+    state.driven[gone] |= state.left[gone] > day
+    state.leave(gone)
 
 
 def end_promises(state: State) -> None:

@@ -109,6 +109,8 @@ class State:
         Cents of credit notes that wait for the next claim.
     wording : (4, 3) float64
         Hidden quality of each wording by channel and tone; mean 1 over the tones of a channel.
+    driven : (n,) bool
+        Whether a contact made the customer leave, who had not left by himself before.
     """
 
     def __init__(self, kind: Kind, people: Population, noise: Noise, calendar: Calendar) -> None:
@@ -133,6 +135,7 @@ class State:
         self.credit = np.zeros(n, dtype=np.int64)
         self.service_until = np.full(n, -NEVER)
         self.wording = _draw_wording(kind, noise)
+        self.driven = np.zeros(n, dtype=np.bool_)
         self.issued = np.zeros(n, dtype=np.int64)
         self.promised_until = np.full(n, -NEVER)
         self.no_plan_until = np.full(n, -NEVER)
