@@ -30,6 +30,14 @@ def test_draws_over_time_are_independent() -> None:
     assert abs(np.corrcoef(path[1:], path[:-1])[0, 1]) < 4 / np.sqrt(len(path))
 
 
+def test_no_unit_has_the_same_luck_in_every_world() -> None:
+    units, worlds = np.arange(60), 400
+    draws = np.array([Noise(seed).uniform(Purpose.READ, units, 2) for seed in range(worlds)])
+    stderr = np.sqrt(1 / 12 / worlds)
+    assert (np.abs(draws.mean(axis=0) - 0.5) < 4.5 * stderr).all()
+    assert (draws.std(axis=0) > 0.25).all()
+
+
 def test_a_draw_belongs_to_its_unit() -> None:
     noise = Noise(9)
     some = noise.normal(Purpose.AMOUNT, np.array([5, 70_000]), 2)

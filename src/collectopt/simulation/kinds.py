@@ -16,7 +16,10 @@ CHANNELS = ("email", "sms", "letter", "phone")
 TONES = ("friendly", "neutral", "firm")
 OFFERS = ("none", "instalments")
 EMAIL, SMS, LETTER, PHONE = range(4)
-KINDS = ("shop", "placebo")
+KINDS = (
+    "shop", "subscription", "utility", "b2b", "telco",
+    "placebo", "confounded", "drift", "subtle",
+)  # fmt: skip
 ByChannel = tuple[float, float, float, float]
 ByTone = tuple[float, float, float]
 

@@ -100,7 +100,7 @@ class Noise:
             key = _mix(key + (part + 1) * _GOLDEN)
         units = unit.astype(np.uint64)
         mixed = _mix_array(units * np.uint64(_GOLDEN) + np.uint64(key))
-        mixed = _mix_array(mixed ^ np.uint64(_mix(key + _GOLDEN)))
+        mixed = _mix_array(mixed ^ np.uint64(_mix(key + _FIRST)))
         return ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
     def normal(

@@ -172,11 +172,20 @@ def _morning_hour(state: State, account: IntArray) -> FloatArray:
 
 
 def receive(
-    state: State, rows: IntArray, cents: IntArray, hour: FloatArray, method: IntArray | int
+    state: State,
+    rows: IntArray,
+    cents: IntArray,
+    hour: FloatArray,
+    method: IntArray | int,
+    *,
+    by_plan: bool = False,
 ) -> None:
-    """Book payments: to the claim they name, else to the oldest due of the account."""
+    """Book payments: to the claim they name, else to the oldest due of the account.
+
+    Instalments name their claim, as the plan says so.
+    """
     claims = state.claims
-    named = state.people.names_invoice[claims.account[rows]]
+    named = by_plan | state.people.names_invoice[claims.account[rows]]
     methods = np.broadcast_to(np.asarray(method), rows.shape)
     ours = rows[named]
     claims.open[ours] -= cents[named]
@@ -305,7 +314,8 @@ def _pay_instalments(state: State) -> None:
     due = rows[pays]
     last = claims.plan_left[due] == 1
     cents = np.where(last, claims.open[due], np.minimum(claims.plan_cents[due], claims.open[due]))
-    receive(state, due, cents, _morning_hour(state, claims.account[due]), TRANSFER)
+    hour = _morning_hour(state, claims.account[due])
+    receive(state, due, cents, hour, TRANSFER, by_plan=True)
     claims.plan_left[due] -= 1
     claims.plan_next[due] += 30 - 7 * (claims.plan_missed[due] > 0)
     claims.plan_missed[due] = 0
