@@ -86,12 +86,11 @@ def test_nothing_works_in_a_placebo_by_inverse_propensities(placebo: Book) -> No
 
 
 def test_true_effects_lie_where_trials_found_them(shop: Book) -> None:
-    for channel in ("email", "letter"):
-        tones = [shop.effect(channel, tone) for tone in TONES]
-        reminder, stderr = np.mean([(t.mean, t.stderr) for t in tones], axis=0)
-        assert 0.02 - 2 * stderr < reminder < 0.04 + 2 * stderr
-        assert all(abs(t.mean - reminder) < 0.05 for t in tones)
-    assert np.mean([shop.effect("phone", tone, hour=18.0).mean for tone in TONES]) > 0.035
+    tones = [shop.effect("email", tone) for tone in TONES]
+    reminder, stderr = np.mean([(t.mean, t.stderr) for t in tones], axis=0)
+    assert 0.02 - 2 * stderr < reminder < 0.04 + 2 * stderr
+    assert all(abs(t.mean - reminder) < 0.05 for t in tones)
+    assert shop.effect("phone", hour=18.0).mean > reminder
     # The effect fades: those who were reminded would mostly have paid later.
     letter, later = shop.effect("letter"), shop.effect("letter", days=150)
     assert later.mean < letter.mean
