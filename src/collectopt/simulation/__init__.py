@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
         "calibration_table": ".calibration",
         "Truth": ".book",
         "Effect": ".trial",
+        "Informed": ".informed",
         "Result": ".result",
         "CustomerType": ".kinds",
         "ExactWorld": ".exact",

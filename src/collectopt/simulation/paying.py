@@ -116,13 +116,13 @@ def _payable(state: State, methods: IntArray) -> IntArray:
     claims, people = state.claims, state.people
     rows = claims.active
     account = claims.account[rows]
-    waiting = _collected(state, account) & ~claims.debit_tried[rows]
+    waiting = collected(state, account) & ~claims.debit_tried[rows]
     free = ~claims.disputed[rows] & (claims.plan_left[rows] == 0) & ~waiting
     free &= ~state.insolvent[account] & (claims.issued[rows] < state.day)
     return rows[free & np.isin(people.method[account], methods) & (claims.open[rows] > 0)]
 
 
-def _collected(state: State, account: IntArray) -> BoolArray:
+def collected(state: State, account: IntArray) -> BoolArray:
     """Whether the creditor takes the money himself at the due date."""
     method = state.people.method[account]
     on_file = state.kind.payment.card_on_file
@@ -259,7 +259,7 @@ def _collect_debits(state: State) -> None:
     rows = claims.active
     account = claims.account[rows]
     until = state.calendar.next_business_day(day + 1)
-    ready = _collected(state, account) & ~claims.debit_tried[rows]
+    ready = collected(state, account) & ~claims.debit_tried[rows]
     ready &= (claims.due[rows] < until) & (claims.issued[rows] < day) & ~claims.disputed[rows]
     ready &= ~state.insolvent[account] & (claims.open[rows] > 0)
     rows, account = rows[ready], account[ready]

@@ -1,0 +1,322 @@
+"""What each contact is worth in EUR to one who knows the truth, later contacts counted in.
+
+Every account has the best of a few ways to go on: its best message every so many weeks, or none.
+A contact of this week is worth what its account then loses less, cash not collected being the
+loss, with the best way to go on after it, tired by it where it was reached, against the best way
+to go on without it; less its cost and the expected harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from collectopt.simulation import reacting
+from collectopt.simulation.claims import NEVER
+from collectopt.simulation.foresight import GRID, READ_DAYS, WEEKS, Foresight
+from collectopt.simulation.kinds import CHANNELS, EMAIL, PHONE, SMS, TONES
+from collectopt.simulation.noise import FloatArray, IntArray
+
+_C, _T = len(CHANNELS), len(TONES)
+_TIRING, _FADING = 0.5, 0.96  # of harm by fatigue; of fatigue a day
+_PROMISE_DAYS = 6  # from a promise to the money
+_PLAN_STEP, _PLAN_START = 30, 13
+_EASY, _TIGHT, _AGAIN = 0.95, 0.72, 0.6  # chances to pay an instalment
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What counts beside the cash.
+
+    Attributes
+    ----------
+    cost : (4,) float64
+        EUR of a contact by channel.
+    complaint : float
+        EUR of a complaint.
+    discount : float
+        Rate a year.
+    """
+
+    cost: FloatArray
+    complaint: float
+    discount: float
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Worth of contacts for the n accounts of a foresight.
+
+    Attributes
+    ----------
+    foresight : Foresight
+    prices : Prices
+    every : tuple of int
+        Weeks from one message to the next in the ways to go on, 0 = no message any more.
+    """
+
+    foresight: Foresight
+    prices: Prices
+    every: tuple[int, ...] = (1, 2, 3, 4, 6, 10, 0)
+
+    # What is known of the accounts ----------------------------------------------------------
+
+    @property
+    def account(self) -> IntArray:
+        """Accounts, (n,)."""
+        return self.foresight.account
+
+    @cached_property
+    def fatigue(self) -> FloatArray:
+        """Contacts that still tire, (n,)."""
+        result: FloatArray = self.foresight.state.fatigue[self.account]
+        return result
+
+    @cached_property
+    def mass(self) -> FloatArray:
+        """Mass of a contact that reaches its person today, (n, 4, 3)."""
+        c, t = np.meshgrid(np.arange(_C), np.arange(_T), indexing="ij")
+        n = len(self.account)
+        found = reacting.mass(
+            self.foresight.state,
+            np.repeat(self.account, _C * _T),
+            np.tile(c.reshape(-1), n),
+            np.tile(t.reshape(-1), n),
+        )
+        return found.reshape(n, _C, _T)
+
+    def reach(self, hours: FloatArray) -> FloatArray:
+        """Probability to be reached by channel and hour, (n, 4, hours)."""
+        state, n, h = self.foresight.state, len(self.account), len(hours)
+        found = reacting.reach(
+            state,
+            np.repeat(self.account, _C * h),
+            np.tile(np.repeat(np.arange(_C), h), n),
+            np.tile(hours, n * _C),
+        )
+        right = ~state.people.bad_address[self.account]
+        return found.reshape(n, _C, h) * right[:, :, None]
+
+    @cached_property
+    def harm(self) -> FloatArray:
+        """EUR of harm that a contact does to one who is not tired, by tone, (n, 3)."""
+        state, effects = self.foresight.state, self.foresight.state.kind.effects
+        stays = state.left[self.account] >= NEVER
+        value = state.people.lifetime_value[self.account] * stays
+        leave = effects.leave * state.kind.tie.leave
+        loss = effects.complaint * self.prices.complaint + leave * value
+        return loss[:, None] * np.array(effects.harm_tone)
+
+    # Going on -------------------------------------------------------------------------------
+
+    @cached_property
+    def discount(self) -> FloatArray:
+        """Value of a EUR at the end of each week, (WEEKS,)."""
+        return (1.0 + self.prices.discount) ** (-7.0 * np.arange(1, WEEKS + 1) / 365.0)
+
+    @cached_property
+    def drop(self) -> FloatArray:
+        """What a EUR open at the end of each week costs; all of it after the last, (WEEKS,)."""
+        return -np.diff(self.discount, append=0.0)
+
+    @cached_property
+    def alive(self) -> FloatArray:
+        """Whether each claim is still worked on in each week, (J, WEEKS)."""
+        state, rows = self.foresight.state, self.foresight.rows
+        past = state.day - state.claims.due[rows]
+        weeks = 7 * np.arange(WEEKS)
+        return (past[:, None] + weeks < state.kind.write_off_days).astype(np.float64)
+
+    @cached_property
+    def message(self) -> tuple[IntArray, IntArray, FloatArray]:
+        """Best message to go on with: channel, tone, and probability to reach, (n,) each."""
+        state, seen = self.foresight.state, self.foresight
+        lift = (seen.lift_weekly[:, :3].mean(axis=1)) * seen.survival[:, -1] * seen.euros
+        stake = np.bincount(seen.owner, weights=lift, minlength=len(self.account))
+        reach = self.reach(np.array([12.0]))[:, :, 0]
+        gain = self.mass * stake[:, None, None] - self.harm[:, None, :]
+        worth = reach[:, :, None] * gain - self.prices.cost[:, None]
+        worth[~state.permitted[self.account]] = -np.inf
+        worth[:, PHONE] = -np.inf
+        cheap = np.isfinite(worth[:, :SMS + 1]).any(axis=(1, 2))
+        worth[cheap, SMS + 1 :] = -np.inf
+        flat = worth.reshape(len(self.account), -1).argmax(axis=1)
+        channel, tone = flat // _T, flat % _T
+        rho = reach[np.arange(len(flat)), channel] * np.isfinite(worth).any(axis=(1, 2))
+        return channel, tone, rho
+
+    def going_on(self, tired: FloatArray, now: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Best way to go on from the next week.
+
+        Parameters
+        ----------
+        tired : (n,) float64
+            Fatigue after this week's contact.
+        now : (J, WEEKS) float64
+            Hazard that this week's contact has added by the end of each week.
+
+        Returns
+        -------
+        share : (J, WEEKS) float64
+            Factor on the share of each claim that is open, by contacts to come.
+        cost : (n,) float64
+            Cost of those contacts and their harm, EUR.
+        """
+        best, n = np.full(len(self.account), np.inf), len(self.account)
+        share = np.ones_like(now)
+        spent = np.zeros(n)
+        seen = self.foresight
+        for every in self.every:
+            factor, cost = self._stream(tired, now, every)
+            loss = seen.euros * (seen.survival * np.exp(-now) * factor @ self.drop)
+            total = np.bincount(seen.owner, weights=loss, minlength=n) + cost
+            better = total < best - 1e-9
+            best = np.where(better, total, best)
+            spent = np.where(better, cost, spent)
+            share = np.where(better[seen.owner, None], factor, share)
+        return share, spent
+
+    def _stream(
+        self, tired: FloatArray, now: FloatArray, every: int
+    ) -> tuple[FloatArray, FloatArray]:
+        seen, effects = self.foresight, self.foresight.state.kind.effects
+        channel, tone, rho = self.message
+        rows = np.arange(len(self.account))
+        fresh = self.mass[rows, channel, tone] * (1.0 + effects.fatigue * self.fatigue)
+        harm = self.harm[rows, tone]
+        week_keep = np.exp(-7.0 / effects.decay_days)
+        factor, cost = np.ones_like(now), np.zeros(len(rows))
+        excited, total, f = np.zeros(len(rows)), np.zeros(len(now)), tired.copy()
+        still = seen.survival * np.exp(-now) * self.alive
+        for week in range(1, WEEKS):
+            f = f * _FADING**7
+            excited = excited * week_keep
+            if every and (week - 1) % every == 0:
+                reached = 1.0 - np.exp(-fresh / (1.0 + effects.fatigue * f))
+                excited = excited - np.log1p(-rho * reached)
+                due = np.zeros(len(rows))
+                np.maximum.at(due, seen.owner, still[:, week - 1] * factor[:, week - 1])
+                each = self.prices.cost[channel] + rho * harm * (1.0 + _TIRING * f)
+                cost += due * each * self.discount[week - 1] * (rho > 0)
+                f = f + rho
+            added = excited * (1.0 - week_keep)
+            total = total + added[seen.owner] * seen.lift_weekly[:, week] * self.alive[:, week]
+            factor[:, week] = np.exp(-total)
+        return factor, cost
+
+    # Contacts of this week -----------------------------------------------------------------
+
+    @cached_property
+    def open_now(self) -> FloatArray:
+        """Probability that something is still past due on the next days, (n, READ_DAYS)."""
+        result = np.zeros((len(self.account), READ_DAYS))
+        np.maximum.at(result, self.foresight.owner, self.foresight.open_by_day())
+        return result
+
+    @cached_property
+    def _promise(self) -> FloatArray:
+        """Probability of a promise, by channel, (n, 4); and that it is kept, (n,)."""
+        kind, of = self.foresight.state.kind, self.foresight.state.people.type[self.account]
+        willing = np.array([t.promise for t in kind.types])[of] * kind.effects.promise
+        by_channel = np.full(_C, kind.effects.message_promise)
+        by_channel[PHONE] = 1.0
+        return willing[:, None] * by_channel
+
+    @cached_property
+    def _keep(self) -> FloatArray:
+        kind, of = self.foresight.state.kind, self.foresight.state.people.type[self.account]
+        return np.array([t.keep for t in kind.types])[of]
+
+    @cached_property
+    def _total(self) -> FloatArray:
+        seen = self.foresight
+        return np.bincount(seen.owner, weights=seen.euros, minlength=len(self.account))
+
+    @cached_property
+    def _plan(self) -> FloatArray:
+        """Probability to accept instalments, once reached by each channel, (n, 4)."""
+        state, account = self.foresight.state, self.account
+        kind, claims = state.kind, state.claims
+        chance = np.array([t.plan for t in kind.types])[state.people.type[account]]
+        chance = chance * kind.effects.plan * np.where(state.tight[account], 1.3, 1.0)
+        busy = state.flag(claims.active[claims.plan_left[claims.active] > 0])[account]
+        may = (self._total >= 40.0) & ~busy & (state.no_plan_until[account] < state.day)
+        by_channel = np.ones(_C)
+        by_channel[PHONE] = 1.6
+        return np.minimum((chance * may)[:, None] * by_channel, 1.0) * (1.0 - self._promise)
+
+    def _plan_loss(self, open_share: FloatArray) -> FloatArray:
+        """Loss on a claim of 1 EUR that goes into instalments, (J,).
+
+        Parameters
+        ----------
+        open_share : (J, WEEKS) float64
+            Share open without a plan; a broken plan falls back to it.
+        """
+        seen = self.foresight
+        count = np.clip(np.ceil(self._total / 40.0), 2, 6)[seen.owner]
+        middle = int(np.searchsorted(GRID.ahead, _PLAN_STEP))
+        once = _EASY + (_TIGHT - _EASY) * seen.tight[: len(seen.rows), middle]
+        pays = once + (1.0 - once) * once * _AGAIN
+        later = np.cumsum((open_share * self.drop)[:, ::-1], axis=1)[:, ::-1]
+        kept = np.zeros(len(count))
+        alive = np.ones(len(count))
+        for k in range(6):
+            week = min((_PLAN_START + _PLAN_STEP * k) // 7, WEEKS - 1)
+            runs, rest = k < count, np.maximum(count - k, 0.0) / count
+            now = self.discount[week]
+            back = np.maximum(now - later[:, week] / np.maximum(open_share[:, week], 1e-9), 0.0)
+            kept += np.where(runs, alive * (pays * now / count + (1.0 - pays) * rest * back), 0.0)
+            alive = alive * pays
+        return 1.0 - kept
+
+    @cached_property
+    def harms(self) -> FloatArray:
+        """EUR of harm that a reached contact does, by tone and day of reading, (n, 3, READ_DAYS)."""
+        tired = 1.0 + _TIRING * self.fatigue
+        return self.harm[:, :, None] * (tired[:, None] * self.open_now)[:, None, :]
+
+    @cached_property
+    def gains(self) -> FloatArray:
+        """EUR that a reached contact brings, by channel, tone, offer and day of reading.
+
+        Later contacts and what they cost are counted in, the harm of this one is not;
+        (n, 4, 3, 2, READ_DAYS).
+        """
+        seen, n = self.foresight, len(self.account)
+        waiting, wait_cost = self.going_on(self.fatigue, np.zeros_like(seen.survival))
+        open_wait = seen.survival * waiting
+        loss_wait = np.bincount(
+            seen.owner, weights=seen.euros * (open_wait @ self.drop), minlength=n
+        )
+        links = {EMAIL, SMS} if seen.state.kind.payment.links else set()
+        by_link = {link: seen.lift(link=link) for link in (True, False)}
+        channel, tone, _ = self.message
+        usual = self.mass[np.arange(n), channel, tone][seen.owner]
+        after, after_cost = self.going_on(
+            self.fatigue + 1.0, usual[:, None] * by_link[bool(links)][:, 0]
+        )
+        opened = seen.survival * after
+        broken = self._plan_loss(open_wait)
+        mass = self.mass[seen.owner]
+        kept = (self._promise * self._keep[:, None])[seen.owner]
+        plan, open_by_day = self._plan[seen.owner], seen.open_by_day()
+        before = loss_wait + wait_cost
+        result = np.empty((n, _C, _T, 2, READ_DAYS))
+        for c in range(_C):
+            lift = by_link[c in links]
+            for day in range(READ_DAYS):
+                rest = np.exp(-mass[:, c, :, None] * lift[:, day][:, None, :])
+                rest *= (opened * self.drop)[:, None, :]
+                paid = (day + _PROMISE_DAYS) // 7
+                loss = rest.sum(axis=2) - kept[:, [c]] * rest[:, :, paid:].sum(axis=2)
+                other = (open_by_day[:, day] * broken)[:, None]
+                offered = loss + plan[:, [c]] * (other - loss)
+                for o, each in enumerate((loss, offered)):
+                    total = np.zeros((n, _T))
+                    np.add.at(total, seen.owner, seen.euros[:, None] * each)
+                    saved = self._plan[:, c] * after_cost if o else 0.0
+                    result[:, c, :, o, day] = (before - after_cost + saved)[:, None] - total
+        return result
