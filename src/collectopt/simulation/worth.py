@@ -114,7 +114,8 @@ class Worth:
     @cached_property
     def discount(self) -> FloatArray:
         """Value of a EUR at the end of each week, (WEEKS,)."""
-        return (1.0 + self.prices.discount) ** (-7.0 * np.arange(1, WEEKS + 1) / 365.0)
+        years = 7.0 * np.arange(1, WEEKS + 1) / 365.0
+        return np.asarray((1.0 + self.prices.discount) ** -years, dtype=np.float64)
 
     @cached_property
     def drop(self) -> FloatArray:
@@ -140,7 +141,7 @@ class Worth:
         worth = reach[:, :, None] * gain - self.prices.cost[:, None]
         worth[~state.permitted[self.account]] = -np.inf
         worth[:, PHONE] = -np.inf
-        cheap = np.isfinite(worth[:, :SMS + 1]).any(axis=(1, 2))
+        cheap = np.isfinite(worth[:, : SMS + 1]).any(axis=(1, 2))
         worth[cheap, SMS + 1 :] = -np.inf
         flat = worth.reshape(len(self.account), -1).argmax(axis=1)
         channel, tone = flat // _T, flat % _T
@@ -217,7 +218,7 @@ class Worth:
 
     @cached_property
     def _promise(self) -> FloatArray:
-        """Probability of a promise, by channel, (n, 4); and that it is kept, (n,)."""
+        """Probability of a promise, by channel, (n, 4)."""
         kind, of = self.foresight.state.kind, self.foresight.state.people.type[self.account]
         willing = np.array([t.promise for t in kind.types])[of] * kind.effects.promise
         by_channel = np.full(_C, kind.effects.message_promise)
@@ -226,13 +227,18 @@ class Worth:
 
     @cached_property
     def _keep(self) -> FloatArray:
+        """Probability that a promise is kept, (n,)."""
         kind, of = self.foresight.state.kind, self.foresight.state.people.type[self.account]
         return np.array([t.keep for t in kind.types])[of]
 
     @cached_property
     def _total(self) -> FloatArray:
+        """EUR past due, (n,)."""
         seen = self.foresight
-        return np.bincount(seen.owner, weights=seen.euros, minlength=len(self.account))
+        total: FloatArray = np.bincount(
+            seen.owner, weights=seen.euros, minlength=len(self.account)
+        ).astype(np.float64)
+        return total
 
     @cached_property
     def _plan(self) -> FloatArray:
@@ -274,7 +280,7 @@ class Worth:
 
     @cached_property
     def harms(self) -> FloatArray:
-        """EUR of harm that a reached contact does, by tone and day of reading, (n, 3, READ_DAYS)."""
+        """EUR of harm by a reached contact, by tone and day of reading, (n, 3, READ_DAYS)."""
         tired = 1.0 + _TIRING * self.fatigue
         return self.harm[:, :, None] * (tired[:, None] * self.open_now)[:, None, :]
 
