@@ -212,6 +212,11 @@ class Book:
             cancelled=export.cancelled(state),
         )
 
+    @property
+    def _told(self) -> dict[str, pa.Table]:
+        fees, milestones = export.fees(self._end), export.milestones(self._end)
+        return {**self._tables, "fees": fees, "milestones": milestones}
+
     def timeline(self, account_id: str) -> str:
         """Write the history of an account as text.
 
@@ -236,7 +241,7 @@ class Book:
             f"{METHODS[people.method[place]]}, "
             f"customer since {self._end.calendar.date(int(people.since[place]))}"
         )
-        return history.timeline(self._tables, account_id, self._end.calendar.timezone, title)
+        return history.timeline(self._told, account_id, self._end.calendar.timezone, title)
 
     def effect(
         self,

@@ -6,15 +6,16 @@ import copy
 
 import numpy as np
 
-from collectopt.simulation.noise import IntArray
+from collectopt.simulation.noise import FloatArray, IntArray
 from collectopt.simulation.population import BoolArray
 
 NEVER = 10**6
 _INTS = (
     "account", "uid", "number", "issued", "due", "cents", "open", "dispute_day", "resolve_day",
-    "plan_left", "plan_next", "plan_cents", "plan_missed", "credited",
+    "plan_left", "plan_next", "plan_cents", "plan_missed", "credited", "outside", "outside_day",
 )  # fmt: skip
 _FLAGS = ("forgotten", "disputed", "debit_tried", "written_off")
+_FLOATS = ("pull",)
 
 
 class Claims:
@@ -28,6 +29,10 @@ class Claims:
         Days.
     cents, open, credited : (n,) int64
         Amount, what is open of it, and what a credit note settled.
+    outside, outside_day : (n,) int64
+        AGENCY or COURT for a claim that was handed over, else 0; and the day of it.
+    pull : (n,) float64
+        Daily hazard that the agency, the court or a courtesy reminder adds to the claim.
     """
 
     account: IntArray
@@ -44,10 +49,13 @@ class Claims:
     plan_cents: IntArray
     plan_missed: IntArray
     credited: IntArray
+    outside: IntArray
+    outside_day: IntArray
     forgotten: BoolArray
     disputed: BoolArray
     debit_tried: BoolArray
     written_off: BoolArray
+    pull: FloatArray
 
     def __init__(self) -> None:
         self.size = 0
@@ -56,6 +64,8 @@ class Claims:
             setattr(self, name, np.zeros(256, dtype=np.int64))
         for name in _FLAGS:
             setattr(self, name, np.zeros(256, dtype=np.bool_))
+        for name in _FLOATS:
+            setattr(self, name, np.zeros(256))
 
     def append(self, count: int) -> IntArray:
         """Make room for new claims and return their rows."""
@@ -63,7 +73,7 @@ class Claims:
         capacity = len(self.account)
         if need > capacity:
             grow = max(need, 2 * capacity) - capacity
-            for name in (*_INTS, *_FLAGS):
+            for name in (*_INTS, *_FLAGS, *_FLOATS):
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate([old, np.zeros(grow, dtype=old.dtype)]))
         rows = np.arange(self.size, need, dtype=np.int64)
@@ -78,7 +88,10 @@ class Claims:
     def held(self, rows: IntArray) -> BoolArray:
         """Whether a claim is bound by a hold of its own."""
         result: BoolArray = (
-            self.disputed[rows] | (self.plan_left[rows] > 0) | self.written_off[rows]
+            self.disputed[rows]
+            | (self.plan_left[rows] > 0)
+            | self.written_off[rows]
+            | (self.outside[rows] > 0)
         )
         return result
 

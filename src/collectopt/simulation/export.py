@@ -10,9 +10,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from collectopt.simulation.kinds import CHANNELS, OFFERS, TONES
+from collectopt.simulation.ladder import SPECIAL
 from collectopt.simulation.noise import FloatArray, IntArray
 from collectopt.simulation.population import METHODS, REGIONS
-from collectopt.simulation.record import HOLDS, NOTHING, RESPONSES, UNTIL_FURTHER_NOTICE
+from collectopt.simulation.record import (
+    FEES,
+    HOLDS,
+    MILESTONES,
+    NOTHING,
+    RESPONSES,
+    UNTIL_FURTHER_NOTICE,
+)
 from collectopt.simulation.state import State
 from collectopt.simulation.world import DECISION_HOUR
 
@@ -52,6 +60,46 @@ def propensities(state: State) -> pa.Table:
     columns = {name: pa.array(record.floats("contacts", name)) for name in names}
     ids = _ids("K", np.arange(record.contacts), 7)
     return pa.table({"contact_id": pa.array(ids, pa.string()), **columns})
+
+
+def fees(state: State) -> pa.Table:
+    """Give what agency, court and bailiff took; no part of the ledger.
+
+    Columns: account_id, on, amount (EUR, below 0 where the customer paid it back), kind
+    (agency_fee, court_fee, process), contact_id (the decision that caused it at once).
+    """
+    record = state.record
+    account, contact = record.ints("fees", "account"), record.ints("fees", "contact")
+    ids = pa.array(_ids("K", np.maximum(contact, 0), 7), pa.string())
+    none = pa.scalar(None, pa.string())
+    return pa.table(
+        {
+            "account_id": pa.array(_ids("A", account, 6), pa.string()),
+            "on": _dates(state, record.ints("fees", "day")),
+            "amount": _money(record.ints("fees", "cents")),
+            "kind": _named(FEES, record.ints("fees", "kind")),
+            "contact_id": pa.compute.if_else(pa.array(contact == NOTHING), none, ids),
+        }
+    )
+
+
+def milestones(state: State) -> pa.Table:
+    """Give how far claims that were handed over have come; no part of the ledger.
+
+    Columns: account_id, on, kind (recalled, served, not_served, objected, title, bailiff,
+    at_rest), invoice_id.
+    """
+    record = state.record
+    account = record.ints("milestones", "account")
+    number = record.ints("milestones", "invoice")
+    return pa.table(
+        {
+            "account_id": pa.array(_ids("A", account, 6), pa.string()),
+            "on": _dates(state, record.ints("milestones", "day")),
+            "kind": _named(MILESTONES, record.ints("milestones", "kind")),
+            "invoice_id": pa.array(_invoice_ids(account, number), pa.string()),
+        }
+    )
 
 
 def cancelled(state: State) -> npt.NDArray[np.str_]:
@@ -169,14 +217,18 @@ def _contacts(state: State, costs: FloatArray, policies: tuple[str, ...]) -> pa.
     day = record.ints("contacts", "day")
     channel = record.ints("contacts", "channel")
     tone = record.ints("contacts", "tone")
-    cost = costs[channel]
-    first = record.first["contacts"]
+    contact, first = channel < len(CHANNELS), record.first["contacts"]
+    cost = np.where(contact, costs[np.where(contact, channel, NOTHING)], 0.0)
     cost[record.ints("cancelled", "contact") - first] = 0.0
+    caused = record.ints("fees", "contact")
+    euros = record.floats("fees", "cents")[caused != NOTHING] / 100.0
+    np.add.at(cost, caused[caused != NOTHING] - first, euros)
     numbers = first + np.arange(len(account))
     template = np.array([f"{c}_{t}" for c in CHANNELS for t in TONES], dtype=object)
-    waits = channel == NOTHING
     # Nobody noted how the staff chose where they knew more than the ledger shows.
     unknown = (record.ints("contacts", "policy") == 0) & (state.kind.hunch is not None)
+    bare = ~contact | (channel == NOTHING)
+    names = (*CHANNELS, *SPECIAL, "none")
     hours = record.floats("contacts", "hour")
     return pa.table(
         {
@@ -184,10 +236,12 @@ def _contacts(state: State, costs: FloatArray, policies: tuple[str, ...]) -> pa.
             "account_id": pa.array(_ids("A", account, 6), pa.string()),
             "sent_at": _instants(state, record.ints("contacts", "send_day"), hours),
             "decided_at": _instants(state, day, np.full(len(day), DECISION_HOUR)),
-            "channel": _named((*CHANNELS, "none"), np.where(waits, len(CHANNELS), channel)),
+            "channel": _named(names, np.where(channel == NOTHING, len(names) - 1, channel)),
             "tone": _named(TONES, tone),
             "offer": _named(OFFERS, record.ints("contacts", "offer")),
-            "template": pa.array(template[channel * 3 + tone], pa.string(), mask=waits),
+            "template": pa.array(
+                template[np.where(bare, 0, channel * 3 + tone)], pa.string(), mask=bare
+            ),
             "propensity": pa.array(record.floats("contacts", "propensity"), mask=unknown),
             "policy": _named(policies, record.ints("contacts", "policy")),
             "cost": pa.array(cost),

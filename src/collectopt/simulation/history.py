@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Event = tuple[dt.datetime, int, str]
+Row = dict[str, object]
 _LATE = dt.time(23, 59)
 
 
@@ -19,7 +20,8 @@ def timeline(tables: dict[str, pa.Table], account_id: str, zone: str, title: str
     Parameters
     ----------
     tables : dict of str to pyarrow.Table
-        The six tables.
+        The six tables of the ledger; `export.fees` and `export.milestones` as "fees" and
+        "milestones" where there are any.
     account_id : str
     zone : str
         IANA zone of the times printed.
@@ -34,9 +36,11 @@ def timeline(tables: dict[str, pa.Table], account_id: str, zone: str, title: str
     events = [
         *_invoices(mine["invoices"]),
         *_payments(mine["payments"], local),
-        *_contacts(mine["contacts"], local),
+        *_contacts(mine["contacts"], mine["holds"], local),
         *_responses(mine["responses"], local),
         *_holds(mine["holds"]),
+        *_milestones(mine.get("milestones", [])),
+        *_fees(mine.get("fees", [])),
     ]
     lines = [title]
     day = None
@@ -48,7 +52,7 @@ def timeline(tables: dict[str, pa.Table], account_id: str, zone: str, title: str
     return "\n".join(lines)
 
 
-def _invoices(rows: list[dict[str, object]]) -> Iterator[Event]:
+def _invoices(rows: list[Row]) -> Iterator[Event]:
     for row in rows:
         at = dt.datetime.combine(row["issued_on"], dt.time(0))  # type: ignore[arg-type]
         if row["kind"] == "credit_note":
@@ -61,19 +65,32 @@ def _invoices(rows: list[dict[str, object]]) -> Iterator[Event]:
             )
 
 
-def _payments(rows: list[dict[str, object]], zone: ZoneInfo) -> Iterator[Event]:
+def _payments(rows: list[Row], zone: ZoneInfo) -> Iterator[Event]:
     for row in rows:
         what = "paid" if row["amount"] > 0 else "RETURNED"  # type: ignore[operator]
         target = row["invoice_id"] or "no reference"
         yield _at(row["paid_at"], zone), 2, f"{what} {row['amount']} ({target}, {row['method']})"
 
 
-def _contacts(rows: list[dict[str, object]], zone: ZoneInfo) -> Iterator[Event]:
+_STEPS = {
+    "agency": ("handed over to the agency", "agency"),
+    "court": ("applied for a court order", "court"),
+    "stop": ("gave up", "do_not_contact"),
+}
+
+
+def _contacts(rows: list[Row], holds: list[Row], zone: ZoneInfo) -> Iterator[Event]:
     for row in rows:
         known = row["propensity"] is not None
         chance = f"p={row['propensity']:.2g}" if known else "p unknown"
         if row["channel"] == "none":
             yield _at(row["decided_at"], zone), 3, f"decided to wait ({chance})"
+            continue
+        if row["channel"] in _STEPS:
+            at = _at(row["decided_at"], zone)
+            text, kind = _STEPS[str(row["channel"])]
+            done = any(hold["kind"] == kind and hold["from_on"] == at.date() for hold in holds)
+            yield at, 3, ("-> " if done else "NOT DONE, nothing past due: ") + f"{text} ({chance})"
             continue
         offer = "" if row["offer"] == "none" else f", offers {row['offer']}"
         sent = "->" if row["cost"] else "NOT SENT, nothing left to remind of:"
@@ -81,7 +98,7 @@ def _contacts(rows: list[dict[str, object]], zone: ZoneInfo) -> Iterator[Event]:
         yield _at(row["sent_at"], zone), 3, text
 
 
-def _responses(rows: list[dict[str, object]], zone: ZoneInfo) -> Iterator[Event]:
+def _responses(rows: list[Row], zone: ZoneInfo) -> Iterator[Event]:
     for row in rows:
         text = f"   {row['kind']}"
         if row["amount"] is not None:
@@ -91,11 +108,56 @@ def _responses(rows: list[dict[str, object]], zone: ZoneInfo) -> Iterator[Event]
         yield _at(row["at"], zone), 4, text
 
 
-def _holds(rows: list[dict[str, object]]) -> Iterator[Event]:
+_PLAIN = {"agency": "with the agency", "court": "in court", "do_not_contact": "written off"}
+
+
+def _holds(rows: list[Row]) -> Iterator[Event]:
     for row in rows:
+        if row["kind"] in _PLAIN and row["invoice_id"] is not None:
+            continue
         at = dt.datetime.combine(row["from_on"], _LATE)  # type: ignore[arg-type]
         until = "until further notice" if row["to_on"] is None else f"to {row['to_on']:%a %d %b}"
         yield at, 5, f"   hold {row['kind']} {until} {row['invoice_id'] or ''}".rstrip()
+    plain = [row for row in rows if row["kind"] in _PLAIN and row["invoice_id"] is not None]
+    for day, kind, ids in _together(plain, "from_on"):
+        # At once with the decision at six, not at the end of the day.
+        yield dt.datetime.combine(day, dt.time(6)), 5, f"   {_PLAIN[kind]}: {ids}"
+
+
+_REACHED = {
+    "recalled": "back from the agency, unpaid",
+    "served": "court order served",
+    "not_served": "court order could not be served",
+    "objected": "objected to the court order",
+    "title": "enforcement order served, there is a title",
+    "bailiff": "bailiff sent",
+    "at_rest": "file put to rest",
+}
+
+
+def _milestones(rows: list[Row]) -> Iterator[Event]:
+    for day, kind, ids in _together(rows, "on"):
+        yield dt.datetime.combine(day, dt.time(10)), 1, f"   {_REACHED[kind]}: {ids}"
+
+
+def _together(rows: list[Row], day: str) -> Iterator[tuple[dt.date, str, str]]:
+    """Day and kind with all invoices that share them."""
+    found: dict[tuple[dt.date, str], list[str]] = {}
+    for row in rows:
+        found.setdefault((row[day], row["kind"]), []).append(str(row["invoice_id"]))  # type: ignore[arg-type]
+    for (on, kind), ids in found.items():
+        yield on, kind, ", ".join(ids)
+
+
+_FEES = {"agency_fee": "share of the agency", "court_fee": "court fee", "process": "costs"}
+
+
+def _fees(rows: list[Row]) -> Iterator[Event]:
+    for row in rows:
+        at = dt.datetime.combine(row["on"], _LATE if row["contact_id"] is None else dt.time(6))  # type: ignore[arg-type]
+        back = row["amount"] < 0  # type: ignore[operator]
+        name = "costs paid back by the customer" if back else _FEES[str(row["kind"])]
+        yield at, 6, f"   {name}: {abs(row['amount'])} EUR"  # type: ignore[arg-type]
 
 
 def _at(value: object, zone: ZoneInfo) -> dt.datetime:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from collectopt.exceptions import InputError
+from collectopt.simulation.external import Agency, Court
 
 CHANNELS = ("email", "sms", "letter", "phone")
 TONES = ("friendly", "neutral", "firm")
@@ -309,6 +310,8 @@ class Kind:
         Capacity of phone and of letters, and EUR of budget, for each account and run.
     drift : Drift, optional
     hunch : Hunch, optional
+    agency, court : Agency, Court
+        What is done outside the house.
     """
 
     name: str
@@ -324,6 +327,8 @@ class Kind:
     write_off_days: int
     block_days: int
     room: tuple[float, float, float]
+    agency: Agency
+    court: Court
     drift: Drift | None = None
     hunch: Hunch | None = None
 

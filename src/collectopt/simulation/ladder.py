@@ -21,6 +21,8 @@ HOURS = np.array([8.0, 10.0, 12.0, 15.0, 18.0, 19.5])
 CHANNEL_HOURS = ((8.0, 21.0), (9.0, 20.0), (8.0, 18.0), (9.0, 20.0))
 CHANNEL_DAYS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4), (0, 1, 2, 3, 4))
 WAIT = -1
+AGENCY, COURT, STOP = 4, 5, 6  # in place of a channel
+SPECIAL = ("agency", "court", "stop")
 STAGES = (14, 28, 56, 120)  # days past due at which the next stage begins
 _CONTACT = np.array([0.42, 0.50, 0.50, 0.40, 0.15])
 _AGAIN = 0.55
@@ -77,7 +79,9 @@ class Sight:
 
 @dataclass(frozen=True)
 class Plan:
-    """One decision an account; channel -1 = wait, tone, offer, hour then mean nothing.
+    """One decision an account; channel -1 = wait, 4 = agency, 5 = court, 6 = stop.
+
+    Tone, offer and hour mean nothing for these.
 
     `parts` holds the factors of the propensity: contact at all, channel, tone, offer, slot.
     """

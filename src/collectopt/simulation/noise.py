@@ -55,6 +55,9 @@ class Purpose(enum.IntEnum):
     CREDIT = enum.auto()
     SERVICE = enum.auto()
     SETTLEMENT = enum.auto()
+    AGENCY = enum.auto()
+    COURT = enum.auto()
+    COURTESY = enum.auto()
 
 
 def _mix(value: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from collectopt.exceptions import Fault, InputError
+from collectopt.simulation.external import Agency, Court
 from collectopt.simulation.kinds import (
     Billing,
     CustomerType,
@@ -32,6 +33,8 @@ _PARTS: dict[str, type[Any]] = {
     "tie": Tie,
     "drift": Drift,
     "hunch": Hunch,
+    "agency": Agency,
+    "court": Court,
 }
 _INDUSTRY = {"shares", "types", "effects", *_PARTS}
 

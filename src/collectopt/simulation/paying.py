@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from collectopt.simulation import handover
 from collectopt.simulation.noise import FloatArray, IntArray, Purpose
 from collectopt.simulation.population import CARD, DIRECT_DEBIT, TRANSFER, WALLET, BoolArray
 from collectopt.simulation.state import State
@@ -79,6 +80,7 @@ def intensity(state: State, rows: IntArray) -> FloatArray:
     if state.kind.drift is not None:
         base = base * state.kind.drift.hazard**state.shifts
     total = base + np.where(past >= 1, state.excitation[account], 0.0) * responsive(state, rows)
+    total += claims.pull[rows]
     weekday = state.calendar.date(day).weekday()
     transfer = np.isin(people.method[account], [TRANSFER, DIRECT_DEBIT])
     rhythm = np.where(transfer, _BOOKING[weekday], _SPENDING[weekday])
@@ -186,24 +188,42 @@ def receive(
     """
     claims = state.claims
     named = by_plan | state.people.names_invoice[claims.account[rows]]
-    methods = np.broadcast_to(np.asarray(method), rows.shape)
+    before = handover.watch(state)
+    methods = handover.methods(state, rows, np.broadcast_to(np.asarray(method), rows.shape))
     ours = rows[named]
     claims.open[ours] -= cents[named]
     state.record.add(
         "payments", claims.account[ours], day=state.day, hour=hour[named], cents=cents[named],
         invoice=claims.number[ours], method=methods[named],
     )  # fmt: skip
-    if named.all():
-        return
-    account, first, place = np.unique(
-        claims.account[rows[~named]], return_index=True, return_inverse=True
-    )
-    total = np.bincount(place, weights=cents[~named]).astype(np.int64)
+    if not named.all():
+        _book_unnamed(state, rows[~named], cents[~named], hour[~named], methods[~named])
+    handover.earn(state, before)
+
+
+def _book_unnamed(
+    state: State, rows: IntArray, cents: IntArray, hour: FloatArray, method: IntArray
+) -> None:
+    """Book one sum an account; what agency and court remit names its claims."""
+    claims, day = state.claims, state.day
+    account, first, place = np.unique(claims.account[rows], return_index=True, return_inverse=True)
+    total = np.bincount(place, weights=cents).astype(np.int64)
+    remitted = claims.outside[rows][first] > 0
+    own = first[~remitted]
     state.record.add(
-        "payments", account, day=state.day, hour=hour[~named][first], cents=total,
-        method=methods[~named][first],
+        "payments", account[~remitted], day=day, hour=hour[own], cents=total[~remitted],
+        method=method[own],
     )  # fmt: skip
+    ours = claims.active[np.isin(claims.account[claims.active], account[remitted])]
+    before = claims.open[ours].copy()
     settle_oldest(state, account, total)
+    part = before - claims.open[ours]
+    ours, part = ours[part > 0], part[part > 0]
+    at = first[np.searchsorted(account, claims.account[ours])]
+    state.record.add(
+        "payments", claims.account[ours], day=day, hour=hour[at], cents=part,
+        invoice=claims.number[ours], method=method[at],
+    )  # fmt: skip
 
 
 def settle_oldest(

@@ -9,16 +9,17 @@ import pyarrow.compute as pc
 from collectopt.exceptions import InputError
 from collectopt.simulation.export import account_ids
 from collectopt.simulation.kinds import CHANNELS, OFFERS, TONES
-from collectopt.simulation.ladder import WAIT, Plan
+from collectopt.simulation.ladder import SPECIAL, WAIT, Plan
 from collectopt.simulation.noise import FloatArray, IntArray
 from collectopt.simulation.state import State
 from collectopt.simulation.world import DECISION_HOUR
 
-_INERT = ("none", "stop")
-
 
 def read_plan(state: State, decisions: pa.Table) -> Plan:
     """Read decisions into a plan for the coming week.
+
+    Besides the contacts there are waiting ("none"), "agency", "court" and "stop"; they take
+    effect at the moment of the decision and need neither tone, offer nor time.
 
     Raises
     ------
@@ -28,7 +29,7 @@ def read_plan(state: State, decisions: pa.Table) -> Plan:
     """
     ids = pa.array(account_ids(len(state.people)), pa.string())
     account = _codes(decisions, "account_id", ids)
-    channel = _codes(decisions, "channel", pa.array([*CHANNELS, *_INERT]))
+    channel = _codes(decisions, "channel", pa.array([*CHANNELS, *SPECIAL, "none"]))
     if len(np.unique(account)) != len(account):
         raise _fault("account_id", "each account once", "an account decided on twice")
     contact = channel < len(CHANNELS)
@@ -43,7 +44,7 @@ def read_plan(state: State, decisions: pa.Table) -> Plan:
     parts[:, 0] = propensity
     return Plan(
         account=account,
-        channel=np.where(contact, channel, WAIT),
+        channel=np.where(channel < len(CHANNELS) + len(SPECIAL), channel, WAIT),
         tone=tone,
         offer=offer,
         day=days,

@@ -13,7 +13,7 @@ from collectopt.simulation.noise import FloatArray, IntArray, Noise, Purpose
 
 BoolArray = npt.NDArray[np.bool_]
 TRANSFER, WALLET, CARD, DIRECT_DEBIT = range(4)
-METHODS = ("transfer", "wallet", "card", "direct_debit")
+METHODS = ("transfer", "wallet", "card", "direct_debit", "agency", "court")
 REGIONS = ("BW", "BY", "BE", "BB", "HB", "HH", "HE", "MV", "NI", "NW", "RP", "SL", "SN", "ST",
            "SH", "TH")  # fmt: skip
 _REGION_SHARE = np.array([11.3, 13.4, 3.8, 2.6, 0.7, 1.9, 6.4, 1.6, 8.2, 18.1, 4.2, 1.0, 4.1, 2.2,

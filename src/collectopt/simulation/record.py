@@ -16,7 +16,14 @@ RESPONSES = (
     "plan_broken", "promise_broken", "refused", "disputed", "dispute_resolved", "complained",
     "opted_out",
 )  # fmt: skip
-HOLDS = ("dispute", "promise", "payment_plan", "insolvency", "do_not_contact", "service")
+HOLDS = (
+    "dispute", "promise", "payment_plan", "insolvency", "do_not_contact", "service", "agency",
+    "court",
+)  # fmt: skip
+FEES = ("agency_fee", "court_fee", "process")
+MILESTONES = (
+    "recalled", "served", "not_served", "objected", "title", "bailiff", "at_rest",
+)  # fmt: skip
 NOTHING = -1
 UNTIL_FURTHER_NOTICE = -(10**6)
 
@@ -28,6 +35,8 @@ _FIELDS = {
     "cancelled": ("contact",),
     "responses": ("account", "day", "hour", "kind", "contact", "cents", "due"),
     "holds": ("account", "kind", "day", "to", "invoice"),
+    "fees": ("account", "day", "cents", "kind", "contact"),
+    "milestones": ("account", "day", "kind", "invoice"),
 }  # fmt: skip
 Column = npt.ArrayLike
 
@@ -35,6 +44,9 @@ Column = npt.ArrayLike
 @dataclass
 class Record:
     """Rows of the ledger as columns of numbers; days and hours are local.
+
+    Two tables are no part of the ledger: `fees`, what agency, court and bailiff take (below 0:
+    paid back by the customer), and `milestones`, how far a claim that was handed over has come.
 
     `number` of an invoice counts within its account; `invoice` elsewhere is that number, and
     `NOTHING` stands for null. `contact` is the position of the contact in its table. `first` is the
@@ -87,6 +99,20 @@ class Record:
     ) -> None:
         """Append holds of one kind; they are never touched again."""
         self.add("holds", account, kind=HOLDS.index(kind), day=day, to=to, invoice=invoice)
+
+    def fee(
+        self, kind: str, account: IntArray, day: int, cents: IntArray, contact: Column = NOTHING
+    ) -> None:
+        """Append fees of one kind; `contact` is the decision that caused them at once."""
+        some = cents != 0
+        self.add(
+            "fees", account[some], day=day, cents=cents[some], kind=FEES.index(kind),
+            contact=np.broadcast_to(np.asarray(contact), account.shape)[some],
+        )  # fmt: skip
+
+    def milestone(self, kind: str, account: IntArray, day: int, invoice: IntArray) -> None:
+        """Append a milestone of claims that were handed over."""
+        self.add("milestones", account, day=day, kind=MILESTONES.index(kind), invoice=invoice)
 
     def column(self, table: str, name: str) -> npt.NDArray[np.generic]:
         """One column of all rows so far."""

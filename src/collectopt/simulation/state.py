@@ -111,6 +111,8 @@ class State:
         Hidden quality of each wording by channel and tone; mean 1 over the tones of a channel.
     driven : (n,) bool
         Whether a contact made the customer leave, who had not left by himself before.
+    court_costs : (n,) int64
+        Cents spent on court and bailiff that the customer owes.
     """
 
     def __init__(self, kind: Kind, people: Population, noise: Noise, calendar: Calendar) -> None:
@@ -142,6 +144,7 @@ class State:
         self.no_dispute_until = np.full(n, -NEVER)
         self.last_contact = np.full(n, -NEVER)
         self.last_tone = np.full(n, -1)
+        self.court_costs = np.zeros(n, dtype=np.int64)
 
     def fork(self) -> State:
         """Return an independent world in the same state, with the same luck ahead."""

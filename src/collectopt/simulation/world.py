@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from collectopt.simulation import billing, paying, reacting
+from collectopt.simulation import billing, handover, paying, reacting
 from collectopt.simulation.claims import NEVER
 from collectopt.simulation.kinds import CustomerType
-from collectopt.simulation.ladder import Plan, Sight
+from collectopt.simulation.ladder import AGENCY, Plan, Sight
 from collectopt.simulation.noise import FloatArray, IntArray, Purpose
 from collectopt.simulation.state import Contacts, State
 
@@ -55,7 +55,7 @@ def _hunch(state: State, who: IntArray) -> FloatArray | None:
 def enter(state: State, plan: Plan, policy: int) -> None:
     """Write the decisions down, waits too, and plan the contacts of the week."""
     number = state.record.contacts + np.arange(len(plan.account))
-    contact = plan.channel >= 0
+    contact = (plan.channel >= 0) & (plan.channel < AGENCY)
     state.record.add(
         "contacts", plan.account, day=state.day, send_day=state.day + plan.day,
         hour=np.where(contact, plan.hour, DECISION_HOUR), channel=plan.channel, tone=plan.tone,
@@ -63,6 +63,7 @@ def enter(state: State, plan: Plan, policy: int) -> None:
         p_contact=plan.parts[:, 0], p_channel=plan.parts[:, 1], p_tone=plan.parts[:, 2],
         p_offer=plan.parts[:, 3], p_slot=plan.parts[:, 4],
     )  # fmt: skip
+    handover.enter(state, plan, number)
     for day in np.unique(plan.day[contact]).tolist():
         rows = contact & (plan.day == day)
         state.agenda.sends[state.day + day].append(
@@ -81,6 +82,7 @@ def end_day(state: State) -> None:
     """From six to midnight: contacts, reading, paying by link or card, everything else."""
     reacting.send(state)
     reacting.read_today(state)
+    handover.work(state)
     paying.daytime(state)
     billing.write_credits(state)
     _resolve_disputes(state)
@@ -135,7 +137,8 @@ def _raise_disputes(state: State) -> None:
     claims, day = state.claims, state.day
     rows = claims.active[claims.dispute_day[claims.active] == day]
     account = claims.account[rows]
-    free = ~claims.held(rows) & ~state.disputing[account] & ~state.insolvent[account]
+    free = ~claims.disputed[rows] & (claims.plan_left[rows] == 0) & ~state.disputing[account]
+    free &= ~state.insolvent[account]
     rows = rows[free & (state.no_dispute_until[account] < day)]
     _, first = np.unique(claims.account[rows], return_index=True)
     rows = rows[first]
