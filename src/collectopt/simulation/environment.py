@@ -66,9 +66,9 @@ class CollectionsEnv(_base()):  # type: ignore[misc]
         Kind of book, see `Book`.
     weeks : int
         Decisions after which a case is cut off, 1 to 104.
-    book_seed : int
-        Seed of the book whose accounts are played. ``reset(seed=...)`` draws the account and
-        everything that will happen to it.
+    book_seed, book_accounts : int
+        Seed and size of the book whose accounts are played; it is lived through once, at the first
+        case. ``reset(seed=...)`` draws the account and everything that will happen to it.
     render_mode : "ansi" or None
         "ansi": `render` writes the history of the account, in text.
 
@@ -77,7 +77,8 @@ class CollectionsEnv(_base()):  # type: ignore[misc]
     MissingExtraError
         gymnasium is not installed.
     InputError
-        The kind does not exist, or `weeks` is out of range.
+        The kind does not exist, a number is out of range, or the book is too small to have a case
+        (at the first `reset`).
 
     Examples
     --------
@@ -100,19 +101,22 @@ class CollectionsEnv(_base()):  # type: ignore[misc]
         weeks: int = 26,
         *,
         book_seed: int = 0,
+        book_accounts: int = 1024,
         render_mode: str | None = None,
     ) -> None:
         spaces = extra("gymnasium", extra="gym").spaces
         of = kind_of(kind)
-        if not 1 <= weeks <= 104:
-            raise InputError.of(
-                "CollectionsEnv", "weeks", expected="a number from 1 to 104", found=repr(weeks)
-            )
+        for what, number, most in (("weeks", weeks, 104), ("book_accounts", book_accounts, 10**6)):
+            if not 1 <= number <= most:
+                raise InputError.of(
+                    "CollectionsEnv", what, expected=f"from 1 to {most}", found=repr(number)
+                )
         if render_mode not in {None, "ansi"}:
             raise InputError.of(
                 "CollectionsEnv", "render_mode", expected="'ansi' or None", found=repr(render_mode)
             )
-        self.kind, self.weeks, self.book_seed = kind, int(weeks), int(book_seed)
+        self.kind, self.weeks = kind, int(weeks)
+        self._book = (kind, int(book_accounts), int(book_seed))
         self.render_mode = render_mode
         self.catalogue = Catalogue.from_dict(ladder.catalogue_spec(of, 1))
         self._costs = np.array([*(channel.cost for channel in self.catalogue.channels), 0.0])
@@ -138,7 +142,7 @@ class CollectionsEnv(_base()):  # type: ignore[misc]
         """
         super().reset(seed=seed)
         del options
-        starts = _starts(self.kind, seed=self.book_seed).all
+        starts = _starts(*self._book).all
         start = starts[int(self.np_random.integers(len(starts)))]
         state = start.open_case(int(self.np_random.integers(2**62)))
         claims = state.claims
