@@ -165,7 +165,7 @@ class Book:
         world.begin_day(state)
         for _ in range(self.weeks):
             holidays = tuple(state.calendar.is_holiday(state.day + d) for d in range(7))
-            slots = ladder.slot_weights(holidays)
+            slots = ladder.slot_weights(holidays, state.kind)
             week = state.day // 7
             plan = ladder.decide(world.sight(state), state.noise, week, slots)
             play(state, plan, policy=0)

@@ -302,6 +302,8 @@ class Kind:
         Share of business customers.
     self_excitation : float
         Jump of the daily hazard of other overdue claims at a payment.
+    office : bool
+        Whether customers are reached at work: weekdays in the daytime alone.
     write_off_days : int
         Claims so many days past due are written off at the next monthly run.
     block_days : int
@@ -324,6 +326,7 @@ class Kind:
     consent: ByChannel
     business: float
     self_excitation: float
+    office: bool
     write_off_days: int
     block_days: int
     room: tuple[float, float, float]

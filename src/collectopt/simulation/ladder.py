@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from collectopt.simulation.kinds import LETTER, PHONE, Kind
+from collectopt.simulation.kinds import LETTER, PHONE, Kind, kind_of
 from collectopt.simulation.noise import FloatArray, IntArray, Noise, Purpose
 from collectopt.simulation.population import BoolArray
 
 HOURS = np.array([8.0, 10.0, 12.0, 15.0, 18.0, 19.5])
 CHANNEL_HOURS = ((8.0, 21.0), (9.0, 20.0), (8.0, 18.0), (9.0, 20.0))
 CHANNEL_DAYS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4), (0, 1, 2, 3, 4))
+_OFFICE = ((0, 1, 2, 3, 4), (8.0, 17.0))
 WAIT = -1
 AGENCY, COURT, STOP = 4, 5, 6  # in place of a channel
 SPECIAL = ("agency", "court", "stop")
@@ -96,10 +97,15 @@ class Plan:
     parts: FloatArray
 
 
-def slot_weights(holidays: tuple[bool, ...]) -> FloatArray:
+def opening(kind: Kind) -> tuple[tuple[tuple[int, ...], tuple[float, float]], ...]:
+    """Weekdays and hours (from, until) of each channel."""
+    return (_OFFICE,) * 4 if kind.office else tuple(zip(CHANNEL_DAYS, CHANNEL_HOURS, strict=True))
+
+
+def slot_weights(holidays: tuple[bool, ...], kind: Kind | None = None) -> FloatArray:
     """Probability of day offset and hour by channel, shape (4, 7, 6); no holiday, no night."""
     weights = np.zeros((4, 7, len(HOURS)))
-    for channel, (days, (start, end)) in enumerate(zip(CHANNEL_DAYS, CHANNEL_HOURS, strict=True)):
+    for channel, (days, (start, end)) in enumerate(opening(kind or kind_of("shop"))):
         open_days = [day for day in days if not holidays[day]]
         open_hours = (start <= HOURS) & (end > HOURS)
         weights[channel, open_days] = _DAY[open_days, None] * open_hours
@@ -199,11 +205,12 @@ def catalogue_spec(kind: Kind, accounts: int) -> dict[str, npt.ArrayLike | objec
     channels: list[dict[str, object]] = []
     costs = (("email", 0.05), ("sms", 0.09), ("letter", 1.2), ("phone", 4.5))
     for code, (name, cost) in enumerate(costs):
+        days, hours = opening(kind)[code]
         channel: dict[str, object] = {
             "name": name,
             "cost": cost,
-            "hours": list(CHANNEL_HOURS[code]),
-            "weekdays": list(CHANNEL_DAYS[code]),
+            "hours": list(hours),
+            "weekdays": list(days),
         }
         if code == PHONE:
             channel |= {"minutes": 6, "capacity": int(np.ceil(phone * accounts)) + 8}

@@ -74,14 +74,29 @@ def _schedule_reading(state: State, read: Contacts) -> None:
     hour = moment - 24.0 * later
     hour = np.where((hour < 6.5) | (hour > 23.4), 7.0 + hour % 1.0, hour)
     later += ((moment - 24.0 * later) > 23.4).astype(np.int64)
+    later = np.minimum(later, 3)
+    if state.kind.office:
+        hour, later = _at_work(state, hour, later)
     letter = read.channel == LETTER
-    hour = np.where(letter, 12.0 + 7.0 * noise.uniform(Purpose.READ_DELAY, read.account, day, 1),
+    first = 9.0 if state.kind.office else 12.0  # firms open their post in the morning
+    hour = np.where(letter, first + 7.0 * noise.uniform(Purpose.READ_DELAY, read.account, day, 1),
                     hour)  # fmt: skip
     post = np.array([2, 2, 2, 4, 4, 4, 3])[state.calendar.date(day).weekday()]
-    when = day + np.where(letter, post, np.minimum(later, 3))
+    if state.kind.office:
+        post = state.calendar.next_business_day(day + post) - day
+    when = day + np.where(letter, post, later)
     read = read.at(hour)
     for target in np.unique(when).tolist():
         state.agenda.reads[target].append(read.take(when == target))
+
+
+def _at_work(state: State, hour: FloatArray, later: IntArray) -> tuple[FloatArray, IntArray]:
+    """Put off what comes in after hours to the morning of the next business day."""
+    late = hour > 18.5
+    hour = np.where(late | (hour < 7.5), 8.0 + hour % 1.0, hour)
+    later = np.where(late, later + 1, later)
+    free = np.array([state.calendar.next_business_day(state.day + d) for d in range(9)])
+    return hour, free[np.minimum(later, 8)] - state.day
 
 
 def read_today(state: State) -> None:
@@ -169,7 +184,7 @@ def _promise(state: State, moved: Contacts) -> BoolArray:
     state.record.respond("refused", some.account, day, some.hour + 0.05, some.number)
     made = moved.take(promises)
     wait = 3 + np.floor(8 * noise.uniform(Purpose.REPLY, made.account, day, 1)).astype(np.int64)
-    due = day + wait
+    due = _business_days(state, day + wait)
     rows = state.overdue_claims()
     total = np.bincount(
         state.claims.account[rows], weights=state.claims.open[rows], minlength=len(state.people)
@@ -191,6 +206,14 @@ def _promise(state: State, moved: Contacts) -> BoolArray:
             (made.account[now], made.number[now], np.full(int(now.sum()), day))
         )
     return promises
+
+
+def _business_days(state: State, days: IntArray) -> IntArray:
+    """Move days to the next business day: nobody promises a transfer for a Sunday."""
+    result = days.copy()
+    for day in np.unique(days).tolist():
+        result[days == day] = state.calendar.next_business_day(day)
+    return result
 
 
 def _offer_plan(state: State, moved: Contacts) -> None:

@@ -135,6 +135,10 @@ def _change_liquidity(state: State) -> None:
 def _raise_disputes(state: State) -> None:
     """Let customers contest a claim: once a claim, one at a time, whatever the creditor does."""
     claims, day = state.claims, state.day
+    if state.kind.office and not state.calendar.is_business_day(day):
+        later = claims.active[claims.dispute_day[claims.active] == day]
+        claims.dispute_day[later] += 1
+        return
     rows = claims.active[claims.dispute_day[claims.active] == day]
     account = claims.account[rows]
     free = ~claims.disputed[rows] & (claims.plan_left[rows] == 0) & ~state.disputing[account]
