@@ -174,12 +174,13 @@ def test_what_marks_the_industry() -> None:
     assert euros["b2b"].median() > 500
     assert euros["b2b"].mean() > 1.8 * euros["b2b"].median()
     assert euros["b2b"].max() > 30 * euros["b2b"].median()
-    fixed = frames["subscription"].groupby("account").cents.nunique()
-    assert (fixed == 1).all()
+    prices = frames["subscription"].groupby("account").cents
+    assert (prices.min() == prices.max()).all()
     # Monthly bills fall on one day of the month, whatever the weekday.
     for name in ("subscription", "telco", "utility"):
         issued = pd.to_datetime(frames[name].issued_on)
-        assert (issued.dt.day.groupby(frames[name].account).nunique() == 1).all()
+        days = issued.dt.day.groupby(frames[name].account)
+        assert (days.min() == days.max()).all()
         assert set(issued.dt.day_of_week) == set(range(7))
         gaps = issued.groupby(frames[name].account).diff().dropna().dt.days
         assert gaps.mode()[0] in {30, 31}
@@ -218,7 +219,7 @@ def test_offices_are_reached_at_work() -> None:
     human = responses[responses.kind.isin(["clicked", "promised", "disputed", "answered"])]
     at = human["at"].dt.tz_convert(BERLIN)
     assert len(at) > 50
-    assert at.dt.hour.between(8, 18).all()
+    assert at.dt.hour.between(7, 18).all()
     business = {day: calendar.is_business_day(calendar.number(day)) for day in set(at.dt.date)}
     assert all(business.values())
     assert not any(
