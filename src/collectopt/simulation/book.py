@@ -101,14 +101,18 @@ class Book:
 
     A decision that was overtaken by a payment (nothing past due when the contact was to go out)
     stays in the log with its propensity, or else effects read off the log would be biased; it is
-    not sent, costs 0 and draws no response. Claims 180 days past due are written off: a hold
-    ``do_not_contact`` on the claim.
+    not sent, costs 0 and draws no response. Old claims are written off (in a shop after 180 days
+    past due): a hold ``do_not_contact`` on the claim.
 
     Parameters
     ----------
     kind : str
-        "shop" (invoices of a mail-order shop), or "placebo" (the same where no contact has any
-        effect, good or bad).
+        An industry: "shop" (mail order), "subscription" (small monthly amounts), "utility"
+        (monthly advances, a settlement a year), "b2b" (businesses, long terms, large amounts),
+        "telco" (contracts with a minimum term). Or a shop with a trait: "placebo" (no contact
+        has any effect, good or bad), "confounded" (the people who made the log knew more than
+        it shows; it has no propensities), "drift" (the world changes), "subtle" (effects at the
+        lower end of the evidence).
     accounts : int
         Number of accounts, 1 to 999,999.
     seed : int

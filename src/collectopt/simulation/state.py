@@ -136,7 +136,7 @@ class State:
         self.ends = np.full(n, NEVER)
         self.credit = np.zeros(n, dtype=np.int64)
         self.service_until = np.full(n, -NEVER)
-        self.wording = _draw_wording(kind, noise)
+        self.wording = draw_wording(kind, noise)
         self.driven = np.zeros(n, dtype=np.bool_)
         self.issued = np.zeros(n, dtype=np.int64)
         self.promised_until = np.full(n, -NEVER)
@@ -194,7 +194,7 @@ class State:
         return result
 
 
-def _draw_wording(kind: Kind, noise: Noise) -> FloatArray:
+def draw_wording(kind: Kind, noise: Noise) -> FloatArray:
     """Draw how good each wording is; nobody knows it in advance."""
     luck = noise.normal(Purpose.WORDING, np.arange(12)).reshape(4, 3)
     quality = np.exp(kind.effects.wording * luck)
