@@ -46,6 +46,7 @@ real: $(VENV)/.user ## Yearly walk-forward on the road traffic fines (needs COLL
 
 bench: $(VENV)/.user ## Speed beside the natural way
 	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/simulation.py
 
 calibration: $(VENV)/.user ## Published trials, simulated against published
 	$(BIN)/python benchmarks/calibration.py

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,22 +19,13 @@ from collectopt.simulation.calendar import Calendar
 from collectopt.simulation.capacities import Terms
 from collectopt.simulation.feed import Feed
 from collectopt.simulation.kinds import CHANNELS, OFFERS, TONES, CustomerType, kind_of
-from collectopt.simulation.meter import Outcome
 from collectopt.simulation.noise import FloatArray, Noise
 from collectopt.simulation.population import METHODS, Population, draw_population
 from collectopt.simulation.result import Result
-from collectopt.simulation.run import (
-    Policy,
-    Tick,
-    check_length,
-    named,
-    play,
-    replicate,
-    simulate,
-    ticking,
-)
+from collectopt.simulation.run import Entry, Policy, Tick, check_length, compare, named, play
 from collectopt.simulation.state import State
 from collectopt.simulation.trial import Arm, Effect, trial
+from collectopt.simulation.whatif import vary
 
 LADDER = "ladder"
 POLICIES = (LADDER, "policy")
@@ -351,27 +342,63 @@ class Book:
         ('FixedLadder',)
         """
         check_length(weeks, seeds)
-        chosen = named(policies)
         terms = Terms.of(self.catalogue if catalogue is None else catalogue)
-        outcomes: dict[str, list[Outcome]] = {name: [] for name in chosen}
-        total, done = weeks * seeds * len(chosen), 0
-        mark = self._end.record.mark()
-        with ticking(total, tick) as show:
-            for number in range(seeds):
-                start = replicate(self._end, number)
-                for name, policy in chosen.items():
+        entries = {name: Entry(policy, terms) for name, policy in named(policies).items()}
+        outcomes = compare(self._end, entries, weeks, seeds, self._feed, tick=tick)
+        return Result(self.kind, self.accounts, weeks, outcomes)
 
-                    def week(name: str = name) -> None:
-                        nonlocal done
-                        done += 1
-                        show(done, total, name)
+    def what_if(
+        self,
+        policy_of: Callable[[Catalogue], Policy],
+        scenarios: Mapping[str, Catalogue | Mapping[str, object]],
+        weeks: int = 26,
+        seeds: int = 1,
+        *,
+        base: Catalogue | None = None,
+        tick: Tick | None = None,
+    ) -> Result:
+        """Change the catalogue and see what it brings, on common random numbers.
 
-                    feed = Feed(terms.prices, POLICIES, self._feed, mark)
-                    outcome = simulate(start, policy, weeks, feed.ledger, terms, tick=week)
-                    outcomes[name].append(outcome)
-        return Result(
-            self.kind, self.accounts, weeks, {name: tuple(of) for name, of in outcomes.items()}
-        )
+        Parameters
+        ----------
+        policy_of : callable
+            Makes the policy for a catalogue, such as ``FixedLadder``.
+        scenarios : mapping of str to Catalogue or mapping
+            Name -> a catalogue, or the entries of the base that change, by dotted keys:
+            ``{"limits.budget": 500, "channels.phone.capacity": 20, "house.max_tone_step": 0}``;
+            None removes an entry. The world keeps the limits and prices of the scenario.
+        weeks, seeds : int
+            As in `run`.
+        base : Catalogue or None
+            What is changed; None = the catalogue of the book. It runs too, as "base".
+        tick : callable or None
+            As in `run`.
+
+        Returns
+        -------
+        Result
+            One row a scenario; ``result.plot_frontier()`` draws cost against recovery.
+
+        Raises
+        ------
+        InputError
+            A key does not exist, a number is out of range, or a decision cannot be carried out.
+
+        Examples
+        --------
+        >>> from collectopt.policy import FixedLadder
+        >>> book = Book("shop", accounts=50, seed=1, weeks=8)
+        >>> result = book.what_if(FixedLadder, {"no letters": {"channels.letter": None}}, weeks=2)
+        >>> result.policies
+        ('base', 'no letters')
+        """
+        check_length(weeks, seeds)
+        plain = self.catalogue if base is None else base
+        catalogues = vary(plain, scenarios)
+        policies = named({name: policy_of(of) for name, of in catalogues.items()})
+        entries = {name: Entry(policies[name], Terms.of(of)) for name, of in catalogues.items()}
+        outcomes = compare(self._end, entries, weeks, seeds, self._feed, tick=tick)
+        return Result(self.kind, self.accounts, weeks, outcomes)
 
     @cached_property
     def _feed(self) -> Feed:

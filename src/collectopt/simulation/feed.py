@@ -63,6 +63,10 @@ class Feed:
         self._parent, self._mark = parent, mark
         self._pieces: dict[str, _Piece] = {}
 
+    def later(self, state: State, costs: FloatArray) -> Feed:
+        """Give a feed of its own for a world that lives on from here, at other prices."""
+        return Feed(costs, self._policies, self, state.record.mark())
+
     def ledger(self, state: State) -> Ledger:
         """Give the ledger as of now; its tables are made when first looked at."""
         view = copy.copy(state)  # the record only grows; people, kind and calendar stay

@@ -108,6 +108,63 @@ def actions(outcomes: Outcomes, accounts: int) -> Plot:
     return figure
 
 
+def frontier(outcomes: Outcomes, reference: str) -> Plot:
+    """Draw process cost against recovery by the end less that of the reference.
+
+    The line joins the entries that no other beats in both; bars are 95 % intervals of the paired
+    difference. Labels give the net value less that of the reference.
+    """
+    from collectopt.simulation.result import interval
+
+    figure, (ax,) = panels(1, width=7.2, height=4.2)
+    names, base = list(outcomes), list(outcomes).index(reference)
+    values = np.array(
+        [[[o.figures[n] for n in ("cost", "recovered", "net_value")] for o in some]
+         for some in outcomes.values()]
+    )  # fmt: skip
+    cost = values[:, :, 0].mean(axis=1)
+    share, half = interval(100 * (values[:, :, 1] - values[base, :, 1]))
+    worth = (values[:, :, 2] - values[base, :, 2]).mean(axis=1)
+    best = [i for i in np.argsort(cost) if share[i] >= share[cost <= cost[i]].max()]
+    ax.plot(cost[best], share[best], color=_LINES[-2], linewidth=1.2, zorder=1)
+    if np.isfinite(half).all():
+        ax.errorbar(cost, share, yerr=half, fmt="none", ecolor="#c3cad2", elinewidth=1, zorder=1)
+    ax.scatter(cost, share, color=_LINES[0], s=28, zorder=3)
+    ax.margins(x=0.06, y=0.15)
+    ax.set_xlim(ax.get_xlim()[0], ax.get_xlim()[1] + 0.35 * np.diff(ax.get_xlim())[0])
+    _beside(ax, cost, share, [f"{n} {_euros(w, sign=True)}" for n, w in zip(names, worth,
+                                                                           strict=True)])  # fmt: skip
+    ax.set(xlabel="process cost, EUR", ylabel=f"recovered by the end less {reference}, points")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _euros(value)))
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+    _mark(ax, f"Simulated: cost against recovery; beside it net value less {reference}, EUR")
+    return figure
+
+
+def _beside(ax: Axes, x: FloatArray, y: FloatArray, texts: Sequence[str]) -> None:
+    """Write a text to the right of each point, moved up where it would cover another."""
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    across, up = (x - left) / (right - left), (y - low) / (high - low)
+    taken: list[tuple[float, float, float]] = []  # left, right, height of each text
+    for i in np.lexsort((across, up)):
+        start, end = across[i] + 0.012, across[i] + 0.03 + 0.0135 * len(texts[i])
+        level = float(up[i])
+        while any(start < b and end > a and abs(level - at) < 0.05 for a, b, at in taken):
+            level += 0.01
+        taken.append((start, end, level))
+        ax.annotate(
+            texts[i],
+            (float(x[i]), float(y[i])),
+            xytext=(start, level),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8,
+            color=INK,
+            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5},
+        )
+
+
 def _stack(ax: Axes, counts: FloatArray) -> None:
     weeks = np.arange(1, len(counts) + 1)
     below = np.zeros(len(counts))

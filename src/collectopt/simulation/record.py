@@ -50,7 +50,7 @@ class Record:
 
     `number` of an invoice counts within its account; `invoice` elsewhere is that number, and
     `NOTHING` stands for null. `contact` is the position of the contact in its table. `first` is the
-    number of rows by table that came before those here.
+    number of rows by table that came before those here, `rows` the number of those added here.
     """
 
     parts: dict[str, list[dict[str, npt.NDArray[np.generic]]]] = field(
@@ -58,6 +58,7 @@ class Record:
     )
     contacts: int = 0
     first: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, table: str, account: IntArray, **columns: Column) -> None:
         """Append rows; scalars are repeated, what is left out is null."""
@@ -68,6 +69,7 @@ class Record:
             value = account if name == _FIELDS[table][0] else columns.get(name, NOTHING)
             row[name] = np.broadcast_to(np.asarray(value), account.shape)
         self.parts[table].append(row)
+        self.rows[table] += len(account)
         if table == "contacts":
             self.contacts += len(account)
 
@@ -139,7 +141,8 @@ class Record:
             end = len(parts) if until is None else until.get(table, 0)
             later.parts[table] = parts[place:end]
             column = _FIELDS[table][0]
-            later.first[table] = sum(len(part[column]) for part in parts[:place])
+            after = sum(len(part[column]) for part in parts[place:])
+            later.first[table] = self.rows[table] - after
         return later
 
     def copy(self) -> Record:
@@ -147,4 +150,5 @@ class Record:
         twin = Record(contacts=self.contacts)
         for table, parts in self.parts.items():
             twin.parts[table] = list(parts)
+            twin.rows[table] = self.rows[table]
         return twin

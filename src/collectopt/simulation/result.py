@@ -142,6 +142,12 @@ class Result:
 
         return plots.actions(self.outcomes, self.accounts)
 
+    def plot_frontier(self) -> Plot:
+        """Draw process cost against recovery, with the net value beside each point."""
+        from collectopt.simulation import plots
+
+        return plots.frontier(self.outcomes, self._reference(None))
+
     def __str__(self) -> str:
         lines = [self._title()]
         for start in range(0, len(self.policies), _ABREAST):

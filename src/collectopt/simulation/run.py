@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,7 @@ from collectopt.exceptions import InputError
 from collectopt.schema import Ledger
 from collectopt.simulation import world
 from collectopt.simulation.capacities import Terms, enforce
+from collectopt.simulation.feed import Feed
 from collectopt.simulation.ladder import Plan
 from collectopt.simulation.meter import Meter, Outcome
 from collectopt.simulation.noise import Noise
@@ -93,6 +95,54 @@ def simulate(
         if tick is not None:
             tick()
     return meter.read(state)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A policy, and the prices and limits under which it lives."""
+
+    policy: Policy
+    terms: Terms
+
+
+def compare(
+    end: State,
+    entries: Mapping[str, Entry],
+    weeks: int,
+    seeds: int,
+    feed: Feed,
+    *,
+    tick: Tick | None = None,
+) -> dict[str, tuple[Outcome, ...]]:
+    """Let every entry live in every replicate of the same world.
+
+    Parameters
+    ----------
+    end : State
+        The world at the end of the log; it is not changed.
+    entries : mapping of str to Entry
+    weeks, seeds : int
+    feed : Feed
+        What is known at the end of the log; all runs build upon it.
+    tick : callable, optional
+        Called as ``tick(weeks done, weeks in all, name)``.
+    """
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in entries}
+    total, done = weeks * seeds * len(entries), 0
+    with ticking(total, tick) as show:
+        for number in range(seeds):
+            start = replicate(end, number)
+            for name, entry in entries.items():
+
+                def week(name: str = name) -> None:
+                    nonlocal done
+                    done += 1
+                    show(done, total, name)
+
+                own = feed.later(end, entry.terms.prices)
+                outcome = simulate(start, entry.policy, weeks, own.ledger, entry.terms, tick=week)
+                outcomes[name].append(outcome)
+    return {name: tuple(some) for name, some in outcomes.items()}
 
 
 def replicate(start: State, number: int) -> State:

@@ -55,7 +55,10 @@ class ClaimWatch:
         """Take in what was issued, paid and credited since the last look, as of a day."""
         claims = state.claims
         fresh = self._grow(state)
-        rows = np.unique(np.concatenate([self._alive, claims.active, fresh]))
+        chosen = np.zeros(claims.size, dtype=np.bool_)
+        for some in (self._alive, claims.active, fresh):
+            chosen[some] = True
+        rows = np.flatnonzero(chosen)
         credited = claims.credited[rows] - self._credited_before[rows]
         paid = self.base[rows] - claims.open[rows] - credited
         gain, amount = paid - self._paid[rows], self._credited[rows] - credited
