@@ -111,7 +111,7 @@ def actions(outcomes: Outcomes, accounts: int) -> Plot:
 def frontier(outcomes: Outcomes, reference: str) -> Plot:
     """Draw process cost against recovery by the end less that of the reference.
 
-    The line joins the entries that no other beats in both; bars are 95 % intervals of the paired
+    The line joins the entries that bring more than all cheaper ones; bars are 95 % intervals of the paired
     difference. Labels give the net value less that of the reference.
     """
     from collectopt.simulation.result import interval
@@ -125,15 +125,18 @@ def frontier(outcomes: Outcomes, reference: str) -> Plot:
     cost = values[:, :, 0].mean(axis=1)
     share, half = interval(100 * (values[:, :, 1] - values[base, :, 1]))
     worth = (values[:, :, 2] - values[base, :, 2]).mean(axis=1)
-    best = [i for i in np.argsort(cost) if share[i] >= share[cost <= cost[i]].max()]
+    best: list[int] = []
+    for i in np.lexsort((-share, cost)).tolist():
+        if not best or share[i] > share[best[-1]]:
+            best.append(i)
     ax.plot(cost[best], share[best], color=_LINES[-2], linewidth=1.2, zorder=1)
     if np.isfinite(half).all():
         ax.errorbar(cost, share, yerr=half, fmt="none", ecolor="#c3cad2", elinewidth=1, zorder=1)
     ax.scatter(cost, share, color=_LINES[0], s=28, zorder=3)
     ax.margins(x=0.06, y=0.15)
     ax.set_xlim(ax.get_xlim()[0], ax.get_xlim()[1] + 0.35 * np.diff(ax.get_xlim())[0])
-    _beside(ax, cost, share, [f"{n} {_euros(w, sign=True)}" for n, w in zip(names, worth,
-                                                                           strict=True)])  # fmt: skip
+    labels = [f"{name} {_euros(w, sign=True)}" for name, w in zip(names, worth, strict=True)]
+    _beside(ax, cost, share, labels)
     ax.set(xlabel="process cost, EUR", ylabel=f"recovered by the end less {reference}, points")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _euros(value)))
     ax.xaxis.set_major_locator(MaxNLocator(6))
@@ -149,7 +152,7 @@ def _beside(ax: Axes, x: FloatArray, y: FloatArray, texts: Sequence[str]) -> Non
     taken: list[tuple[float, float, float]] = []  # left, right, height of each text
     for i in np.lexsort((across, up)):
         start, end = across[i] + 0.012, across[i] + 0.03 + 0.0135 * len(texts[i])
-        level = float(up[i])
+        level = float(up[i]) + 0.03
         while any(start < b and end > a and abs(level - at) < 0.05 for a, b, at in taken):
             level += 0.01
         taken.append((start, end, level))
