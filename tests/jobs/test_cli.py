@@ -161,6 +161,8 @@ def test_a_run_that_fails_keeps_the_old_output(monkeypatch, capsys, place, tmp_p
         (["train", "BOOK", "--as-of", AS_OF, "--out", "OUT", "--config", "no.toml"], "no such file"),
         (["decide", "BOOK", "--model", "BOOK", "--as-of", AS_OF, "--out", "OUT"], "no saved policy"),
         (["simulate", "--kind", "moon"], "shop"),
+        (["simulate", "--accounts", "9", "--policy", "BOOK"], "no saved policy"),
+        (["simulate", "--accounts", "9", "--out", "BOOK"], "a file to write"),
     ],
 )  # fmt: skip
 def test_bad_input_ends_with_one_message_and_code_1(
@@ -224,4 +226,18 @@ def test_simulate(monkeypatch, capsys, place):
         "--json",
     )  # fmt: skip
     assert code == 0
-    assert len(json.loads(out)["rows"]) == 2
+    facts = json.loads(out)
+    assert [row["policy"] for row in facts["rows"]] == ["FixedLadder", "NextBestAction"]
+    assert {row["policy"] for row in facts["differences"]} == {"NextBestAction"}
+
+
+def test_simulate_prints_a_table_and_writes_a_report(monkeypatch, capsys, tmp_path):
+    page = tmp_path / "run.html"
+    code, out, _ = run(
+        monkeypatch, capsys, "simulate", "--accounts", 40, "--weeks", 1, "--seeds", 2,
+        "--out", page,
+    )  # fmt: skip
+    assert code == 0
+    assert out.startswith("Simulated: 1 week, 40 accounts, kind 'shop', mean of 2 runs")
+    assert max(map(len, out.splitlines())) <= 100
+    assert "Simulated" in page.read_text(encoding="utf-8")

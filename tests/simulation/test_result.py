@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -59,11 +61,27 @@ def test_text_fits_a_hundred_columns_and_says_that_it_is_simulated(result: Resul
     text = str(result)
     assert text.startswith("Simulated: 4 weeks, 400 accounts, kind 'shop', mean of 6 runs")
     assert "±" in text
+    assert "Δ: less mail" in text
+    assert text.count("net value") == 1
     assert max(map(len, text.splitlines())) <= 100
-    many = Result("shop", 400, 6, {f"policy number {i}": result.outcomes["mail"]
-                                   for i in range(5)})  # fmt: skip
-    assert max(map(len, str(many).splitlines())) <= 100
-    assert str(many).count("net value") == 2
+    some = {f"policy number {i}": result.outcomes["mail"] for i in range(5)}
+    many = str(Result("shop", 400, 6, some))
+    assert max(map(len, many.splitlines())) <= 100
+    assert many.count("net value") > 1
+    assert all(f"Δ policy number {i}" in many for i in range(1, 5))
+
+
+def test_the_report_is_one_file(result: Result, tmp_path: Path) -> None:
+    page = result.to_html(tmp_path / "run.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 4
+    assert "Difference to mail" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    for figure in FIGURES:
+        assert figure.label in page
+    alone = Result("shop", 400, 6, {"mail": result.outcomes["mail"][:1]})
+    page = alone.to_html(tmp_path / "run.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert "Difference" not in page
 
 
 def test_html_holds_both_tables_and_the_pictures(result: Result) -> None:
@@ -107,3 +125,9 @@ def test_pictures_say_what_they_show(result: Result) -> None:
 def test_an_unknown_reference(result: Result) -> None:
     with pytest.raises(InputError, match="'mail', 'silence'"):
         result.difference(to="nobody")
+
+
+def test_a_run_too_short_and_small_for_shares_is_shown_all_the_same(tmp_path: Path) -> None:
+    result = Book("shop", accounts=3, seed=1, weeks=1).run({"only": Silence("none")}, weeks=1)
+    assert "–" in str(result)
+    assert "Simulated: 1 week, 3 accounts" in result.to_html(tmp_path / "x.html").read_text("utf-8")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 from collectopt import __version__
@@ -51,13 +52,22 @@ class Screen:
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=True, quiet=quiet)
+        self._status: Status | None = None
+        self._text = ""
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
         """Show a spinner with `text` while the block runs."""
-        with self._console.status(f"{text} ..."):
+        with self._console.status(f"{text} ...") as self._status:
+            self._text = text
             yield
+        self._status = None
         self._console.print(f"[green]done[/green] {text}", highlight=False)
+
+    def tick(self, done: int, total: int, name: str) -> None:
+        """Say how far the step has come."""
+        if self._status is not None:
+            self._status.update(f"{self._text} ... {done} of {total}, {name}")
 
 
 @app.callback(invoke_without_command=True)
@@ -190,28 +200,31 @@ def simulate(
     ] = None,
     accounts: Annotated[int, typer.Option(min=1, max=999_999, help="Accounts.")] = 1_000,
     seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Replicates, other luck.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Write an HTML report too.")] = None,
     as_json: Json = False,
 ) -> None:
     """Let a saved policy and the fixed ladder live in the same simulated world."""
-    from collectopt.policy import FixedLadder, load
-    from collectopt.simulation import Book as SimulatedBook
+    from collectopt.jobs import tasks
 
-    screen = Screen(quiet=as_json)
-    with screen.step("simulating the past"):
-        book = SimulatedBook(kind, accounts=accounts, seed=seed)
-        ledger = book.ledger()
-    ladder = FixedLadder(book.catalogue).fit(ledger, as_of=book.as_of)
-    policies = [ladder, *([load(policy)] if policy else [])]
-    with screen.step(f"{weeks} weeks under {len(policies)} policies"):
-        result = book.run(policies, weeks=weeks)
-    frame = result.to_pandas()
-    if as_json:
-        rows = json.loads(frame.to_json(orient="records"))
-        typer.echo(json.dumps({"command": "simulate", "kind": kind, "weeks": weeks, "rows": rows}))
+    result = tasks.simulate(
+        kind,
+        policy,
+        out,
+        weeks=weeks,
+        accounts=accounts,
+        seed=seed,
+        seeds=seeds,
+        progress=Screen(quiet=as_json),
+    )
+    if not as_json:
+        typer.echo(str(result))
         return
-    columns = [str(column) for column in frame.columns]
-    rows = [[_text(value) for value in row] for row in frame.itertuples(index=False)]
-    Console().print(_table(f"{weeks} simulated weeks, {kind}", columns, rows))
+    facts = {"command": "simulate", "kind": kind, "accounts": accounts, "weeks": weeks}
+    facts |= {"seed": seed, "seeds": seeds, "simulated": True}
+    rows = json.loads(result.to_pandas().to_json(orient="records"))
+    differences = json.loads(result.difference().to_json(orient="records"))
+    typer.echo(json.dumps({**facts, "rows": rows, "differences": differences}))
 
 
 _TABLES = ("accounts", "invoices", "payments", "contacts", "responses", "holds")

@@ -6,7 +6,7 @@ import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,9 @@ from collectopt.schema.decisions import SCHEMA, Decisions
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.times import to_instant
 
+if TYPE_CHECKING:
+    from collectopt.simulation import Result
+
 _RUN = b"collectopt.run"
 
 
@@ -32,6 +35,14 @@ class Progress(Protocol):
 
     def step(self, text: str) -> AbstractContextManager[None]:
         """Show `text` while the block runs."""
+        ...
+
+
+class Ticker(Progress, Protocol):
+    """Shows how far a step has come, too."""
+
+    def tick(self, done: int, total: int, name: str) -> None:
+        """Say that `done` of `total` parts are done."""
         ...
 
 
@@ -315,6 +326,57 @@ def write_report(
         )
     metrics = {} if result is None else {k: round(v, 4) for k, v in result.metrics().items()}
     return {"as_of": f"{end}Z", "accounts": len(ledger.accounts), "metrics": metrics}
+
+
+def simulate(
+    kind: str,
+    model: Path | None,
+    out: Path | None,
+    *,
+    weeks: int,
+    accounts: int,
+    seed: int,
+    seeds: int,
+    progress: Ticker,
+) -> Result:
+    """Let the fixed ladder and a saved policy live in the same simulated world.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of book.
+    model : Path or None
+        Folder of a saved policy; None: the ladder alone.
+    out : Path or None
+        HTML file; it appears whole or not at all.
+    weeks, accounts, seed, seeds : int
+        Length of the run, size and seed of the book, replicates.
+    progress : Ticker
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InputError, ArtifactError
+    """
+    from collectopt.policy import FixedLadder
+    from collectopt.simulation import Book
+
+    if out is not None and out.is_dir():
+        raise InputError.of(str(out), None, expected="a file to write", found="a folder")
+    book = Book(kind, accounts=accounts, seed=seed)
+    saved = [] if model is None else [load(model)]
+    with progress.step("simulating the past"):
+        end = book.as_of
+    ladder = FixedLadder(book.catalogue)
+    with progress.step(f"living on from {end.date()}"):
+        result = book.run([ladder, *saved], weeks, seeds, tick=progress.tick)
+    if out is not None:
+        with progress.step("writing the report"):
+            result.to_html(out)
+    return result
 
 
 def _account_model() -> PaymentModel:

@@ -26,7 +26,7 @@ def recovery(outcomes: Outcomes) -> Plot:
     figure, (ax,) = panels(1, width=6.4, height=3.5)
     ends, low, high = [], 1.0, 0.0
     for i, (name, some) in enumerate(outcomes.items()):
-        curve = np.nanmean([outcome.curve for outcome in some], axis=0)
+        curve = np.mean([outcome.curve for outcome in some], axis=0)
         if not np.isfinite(curve).all():
             continue
         ax.plot(np.arange(len(curve)), 100 * curve, color=_LINES[i % len(_LINES)], linewidth=1.8)
@@ -111,8 +111,8 @@ def actions(outcomes: Outcomes, accounts: int) -> Plot:
 def frontier(outcomes: Outcomes, reference: str) -> Plot:
     """Draw process cost against recovery by the end less that of the reference.
 
-    The line joins the entries that bring more than all cheaper ones; bars are 95 % intervals of the paired
-    difference. Labels give the net value less that of the reference.
+    The line joins the entries that bring more than all cheaper ones; bars are 95 % intervals of
+    the paired difference. Labels give the net value less that of the reference.
     """
     from collectopt.simulation.result import interval
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collectopt.evaluation.plots import Plot
 
 _NAMES = [figure.name for figure in FIGURES]
-_ABREAST = 3  # policies side by side in the text, which has 100 columns
+_WIDTH = 100
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,7 +107,10 @@ class Result:
         InputError
             No policy has that name.
         """
-        to = self._reference(to)
+        to = self.reference if to is None else to
+        if to not in self.outcomes:
+            known = ", ".join(map(repr, self.policies))
+            raise InputError.of("difference", "to", expected=f"one of {known}", found=repr(to))
         values = self._values()
         reference = values[self.policies.index(to)]
         rows = []
@@ -134,7 +138,7 @@ class Result:
         """Draw cash by week, summed up, against the reference policy."""
         from collectopt.simulation import plots
 
-        return plots.cash(self.outcomes, self._reference(None))
+        return plots.cash(self.outcomes, self.reference)
 
     def plot_actions(self) -> Plot:
         """Draw how much of what was sent, by week."""
@@ -146,66 +150,77 @@ class Result:
         """Draw process cost against recovery, with the net value beside each point."""
         from collectopt.simulation import plots
 
-        return plots.frontier(self.outcomes, self._reference(None))
+        return plots.frontier(self.outcomes, self.reference)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write a report with tables, differences and pictures as one HTML file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; it appears whole or not at all.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        from collectopt.simulation.report import write_report
+
+        return write_report(self, path)
 
     def __str__(self) -> str:
-        lines = [self._title()]
-        for start in range(0, len(self.policies), _ABREAST):
-            lines += ["", *self._block(self.policies[start : start + _ABREAST])]
+        cells = self.means()
+        cells |= {f"Δ {name}": texts for name, texts in self.differences().items()}
+        lines = [self.title, *_blocks(cells)]
+        if len(self.policies) > 1:
+            lines += ["", f"Δ: less {self.reference}, on the same luck."]
         if self.seeds > 1:
-            lines += ["", "± is half of the 95 % interval of the mean; difference() is sharper."]
+            lines += ["± is half of the 95 % interval over other luck."]
         return "\n".join(lines)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        cells = self._cells()
-        head = "".join(f"<th>{escape(name)}</th>" for name in cells)
-        rows = [
-            f"<tr><th style='text-align:left' title='{escape(figure.meaning, quote=True)}'>"
-            f"{escape(_label(figure))}</th>"
-            + "".join(f"<td style='text-align:right'>{cells[p][i]}</td>" for p in cells)
-            + "</tr>"
-            for i, figure in enumerate(FIGURES)
-        ]
-        means = f"<table><caption>{escape(self._title())}</caption>"
-        means += f"<tr><th></th>{head}</tr>{''.join(rows)}</table>"
+        tables = _html(self.title, self.means())
+        if len(self.policies) > 1:
+            caption = f"Simulated: difference to {self.reference} on the same luck"
+            tables += _html(caption, self.differences())
         pictures = (
             ("Recovery", self.plot_recovery()),
             ("Cash", self.plot_cash()),
             ("Actions", self.plot_actions()),
         )
-        return f"<div>{means}{self._html_differences()}{''.join(map(_picture, pictures))}</div>"
+        return f"<div>{tables}{''.join(map(_picture, pictures))}</div>"
 
-    def _html_differences(self) -> str:
-        if len(self.policies) == 1:
-            return ""
-        to = self._reference(None)
-        frame = self.difference(to)
-        names = list(dict.fromkeys(frame["policy"]))
-        head = "".join(f"<th>{escape(name)}</th>" for name in names)
-        rows = []
-        for figure in FIGURES:
-            some = frame[frame["figure"] == figure.name]
-            cells = [
-                _signed(figure, *row)
-                for row in some[["difference", "low", "high"]].itertuples(index=False)
-            ]
-            body = "".join(f"<td style='text-align:right'>{cell}</td>" for cell in cells)
-            label = escape(_label(figure))
-            rows.append(f"<tr><th style='text-align:left'>{label}</th>{body}</tr>")
-        caption = f"Simulated: difference to {to} on the same luck"
-        caption += ", 95 % interval" if self.seeds > 1 else ""
-        return (
-            f"<table><caption>{escape(caption)}</caption>"
-            f"<tr><th></th>{head}</tr>{''.join(rows)}</table>"
-        )
+    @property
+    def reference(self) -> str:
+        """Policy that the others are compared with: "FixedLadder" if it ran, else the first."""
+        return "FixedLadder" if "FixedLadder" in self.outcomes else self.policies[0]
 
-    def _title(self) -> str:
+    def means(self) -> dict[str, list[str]]:
+        """Write the mean of every figure, with half the interval; policy -> texts as `FIGURES`."""
+        values = self._values()
+        return {
+            name: _texts(mine, sign=False) for name, mine in zip(self.policies, values, strict=True)
+        }
+
+    def differences(self) -> dict[str, list[str]]:
+        """Write the difference of every figure to the reference; policy -> texts as `FIGURES`."""
+        values = self._values()
+        base = values[self.policies.index(self.reference)]
+        return {
+            name: _texts(mine - base, sign=True)
+            for name, mine in zip(self.policies, values, strict=True)
+            if name != self.reference
+        }
+
+    @property
+    def title(self) -> str:
+        """What was run, in a line."""
         runs = f", mean of {self.seeds} runs" if self.seeds > 1 else ""
-        return (
-            f"Simulated: {self.weeks} weeks, {self.accounts:,} accounts, kind {self.kind!r}{runs}"
-        )
+        weeks = "1 week" if self.weeks == 1 else f"{self.weeks} weeks"
+        return f"Simulated: {weeks}, {self.accounts:,} accounts, kind {self.kind!r}{runs}"
 
     def _values(self) -> FloatArray:
         """All figures, (policies, replicates, figures)."""
@@ -215,39 +230,6 @@ class Result:
                 for some in self.outcomes.values()
             ]
         )
-
-    def _reference(self, to: str | None) -> str:
-        if to is None:
-            return "FixedLadder" if "FixedLadder" in self.outcomes else self.policies[0]
-        if to not in self.outcomes:
-            known = ", ".join(map(repr, self.policies))
-            raise InputError.of("difference", "to", expected=f"one of {known}", found=repr(to))
-        return to
-
-    def _cells(self) -> dict[str, list[str]]:
-        values = self._values()
-        cells = {}
-        for name, mine in zip(self.policies, values, strict=True):
-            mean, half = interval(mine.T)
-            texts = [f.text(v) for f, v in zip(FIGURES, mean.tolist(), strict=True)]
-            if self.seeds > 1:
-                wide = zip(FIGURES, half.tolist(), strict=True)
-                texts = [
-                    f"{t} ± {f.text(v).removesuffix(' %')}"
-                    for t, (f, v) in zip(texts, wide, strict=True)
-                ]
-            cells[name] = texts
-        return cells
-
-    def _block(self, names: tuple[str, ...]) -> list[str]:
-        cells = self._cells()
-        width = max(len(_label(figure)) for figure in FIGURES)
-        wide = {name: max(len(name), *map(len, cells[name])) for name in names}
-        lines = [" " * width + "".join(f"  {name:>{wide[name]}}" for name in names)]
-        for i, figure in enumerate(FIGURES):
-            row = "".join(f"  {cells[name][i]:>{wide[name]}}" for name in names)
-            lines.append(f"{_label(figure):<{width}}{row}")
-        return lines
 
 
 def interval(values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -271,14 +253,45 @@ def _label(figure: Figure) -> str:
     return f"{figure.label}, {figure.unit}" if figure.unit in {"EUR", "days"} else figure.label
 
 
-def _signed(figure: Figure, difference: float, low: float, high: float) -> str:
-    text = figure.text(difference, sign=True)
-    if figure.unit == "share":
-        text = text.replace("%", "points")
-    if np.isfinite(low):
-        text += f" ({figure.text(low, sign=True).removesuffix(' %')} to "
-        text += f"{figure.text(high, sign=True).removesuffix(' %')})"
-    return text
+def _texts(values: FloatArray, *, sign: bool) -> list[str]:
+    """Write the figures of one policy, values (replicates, figures)."""
+    mean, half = interval(values.T)
+    texts = []
+    for figure, at, wide in zip(FIGURES, mean.tolist(), half.tolist(), strict=True):
+        text = figure.text(at, sign=sign)
+        if sign:
+            text = text.replace("%", "pts")
+        if np.isfinite(wide):
+            text += f" ± {figure.text(wide).removesuffix(' %')}"
+        texts.append(text)
+    return texts
+
+
+def _blocks(cells: Mapping[str, list[str]]) -> list[str]:
+    """Set columns beside each other, as many as a line holds; the rest below."""
+    labels = ["", *map(_label, FIGURES)]
+    width = max(map(len, labels))
+    blocks: list[list[str]] = []
+    for name, texts in cells.items():
+        wide = max(map(len, (name, *texts)))
+        column = [f"  {text:>{wide}}" for text in (name, *texts)]
+        if not blocks or len(blocks[-1][0]) + wide + 2 > _WIDTH:
+            blocks.append([f"{label:<{width}}" for label in labels])
+        blocks[-1] = [line + text for line, text in zip(blocks[-1], column, strict=True)]
+    return [line for block in blocks for line in ("", *block)]
+
+
+def _html(caption: str, cells: Mapping[str, list[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in cells)
+    rows = [
+        f"<tr><th style='text-align:left' title='{escape(figure.meaning, quote=True)}'>"
+        f"{escape(_label(figure))}</th>"
+        + "".join(f"<td style='text-align:right'>{texts[i]}</td>" for texts in cells.values())
+        + "</tr>"
+        for i, figure in enumerate(FIGURES)
+    ]
+    body = f"<tr><th></th>{head}</tr>{''.join(rows)}"
+    return f"<table><caption>{escape(caption)}</caption>{body}</table>"
 
 
 def _picture(named: tuple[str, Plot]) -> str:
