@@ -164,7 +164,7 @@ def _beside(ax: Axes, x: FloatArray, y: FloatArray, texts: Sequence[str]) -> Non
             va="center",
             fontsize=8,
             color=INK,
-            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5},
+            arrowprops=_leader(MUTED),
         )
 
 
@@ -200,8 +200,13 @@ def _at_the_end(ax: Axes, ends: Sequence[tuple[float, str, int]]) -> None:
             va="center",
             fontsize=8,
             color=_LINES[i % len(_LINES)],
-            arrowprops={"arrowstyle": "-", "color": _LINES[i % len(_LINES)], "linewidth": 0.5},
+            arrowprops=_leader(_LINES[i % len(_LINES)]),
         )
+
+
+def _leader(colour: str) -> dict[str, object]:
+    """Thin line from a point to the left end of its text."""
+    return {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0.0, 0.5)}
 
 
 def _mark(ax: Axes, text: str) -> None:
