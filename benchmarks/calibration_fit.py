@@ -11,15 +11,20 @@ squares with finite steps.
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import least_squares, minimize_scalar
 
 from collectopt.simulation import calibration as table
+from collectopt.simulation.calibration_letters import table_figures
 from collectopt.simulation.calibration_studies import Study, published
 
 STEP = 0.08
+LETTERS = Path("philadelphia_tax") / "effects_by_arm.csv"
 
 
 def with_group(study: Study, name: str, theta: np.ndarray) -> Study:
@@ -34,16 +39,17 @@ def with_group(study: Study, name: str, theta: np.ndarray) -> Study:
 
 
 def with_content(study: Study, arm: str, content: float) -> Study:
-    contacts = tuple(replace(contact, content=content) for contact in study.arms[arm])
-    return replace(study, arms={**study.arms, arm: contacts})
+    """Change the content of the last contact of an arm."""
+    *first, last = study.arms[arm]
+    return replace(study, arms={**study.arms, arm: (*first, replace(last, content=content))})
 
 
-def gaps(study: Study, scale: float, role: str) -> np.ndarray:
+def gaps(study: Study, scale: float) -> np.ndarray:
+    """Scores where there is a standard error, else the plain differences."""
     rows = table.compare(study, table.lived(study, scale))
-    rows = [row for row in rows if row.role == role]
-    if role == "level":
-        return np.array([row.simulated - row.published for row in rows])
-    return np.array([row.z for row in rows])
+    plain = [row.simulated - row.published for row in rows]
+    scores = [row.z for row in rows]
+    return np.where(np.isfinite(scores), scores, plain)
 
 
 def fit_levels(study: Study, scale: float) -> Study:
@@ -61,7 +67,7 @@ def fit_levels(study: Study, scale: float) -> Study:
             theta = np.append(theta, [setting.spread, np.log(setting.usual[0].content)])
 
         def miss(theta: np.ndarray, alone: Study = alone, name: str = name) -> np.ndarray:
-            return gaps(with_group(alone, name, theta), scale, "level")
+            return gaps(with_group(alone, name, theta), scale)
 
         found = least_squares(miss, theta, diff_step=STEP, max_nfev=12)
         study = with_group(study, name, found.x)
@@ -74,21 +80,21 @@ def fit_levels(study: Study, scale: float) -> Study:
 
 def fit_contents(study: Study, scale: float) -> Study:
     """Fit the content of each arm that has fitted figures."""
-    for arm in study.arms:
-        figures = tuple(f for f in study.figures if f.role == "fitted" and f.arm == arm)
-        if not figures:
-            continue
+    for arm in study.fit:
+        figures = tuple(
+            f for f in study.figures if f.arm == arm and f.role in {"fitted", "direction"}
+        )
         alone = replace(study, figures=figures)
 
         def loss(log_content: float, alone: Study = alone, arm: str = arm) -> float:
             content = float(np.exp(log_content))
-            return float((gaps(with_content(alone, arm, content), scale, "fitted") ** 2).sum())
+            return float((gaps(with_content(alone, arm, content), scale) ** 2).sum())
 
         found = minimize_scalar(
             loss, bounds=(-2.5, 3.0), method="bounded", options={"xatol": 0.02, "maxiter": 14}
         )
         study = with_content(study, arm, float(np.exp(found.x)))
-        print(f"  {arm}: content = {np.exp(found.x):.2f}; sum of z^2 {found.fun:.2f}")
+        print(f"  {arm}: content = {np.exp(found.x):.2f}; sum of squares {found.fun:.2f}")
     return study
 
 
@@ -97,12 +103,17 @@ def main() -> None:
     parser.add_argument("studies", nargs="*")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--levels", action="store_true", help="levels alone")
+    parser.add_argument("--contents", action="store_true", help="contents alone")
     options = parser.parse_args()
     for study in published().studies:
         if options.studies and study.key not in options.studies:
             continue
         print(study.name)
-        settled = fit_levels(study, options.scale)
+        told = study
+        path = Path(os.environ.get("COLLECTOPT_DATA", "")) / LETTERS
+        if study.key == "philadelphia" and path.is_file():
+            told = replace(study, figures=table_figures(study, pd.read_csv(path)))
+        settled = told if options.contents else fit_levels(told, options.scale)
         if not options.levels:
             fit_contents(settled, options.scale)
 

@@ -34,7 +34,7 @@ def test_paired_differences_are_much_sharper_than_two_means(result: Result) -> N
         assert row.difference == pytest.approx(apart[1].mean() - apart[0].mean())
         paired = (row.high - row.low) / 2
         unpaired = np.hypot(*(interval(one)[1] for one in apart))
-        assert paired < unpaired / 1.5, name
+        assert paired < unpaired / 1.25, name  # six replicates leave a third of doubt on it
     assert frame.loc["cost", "difference"] < 0
 
 

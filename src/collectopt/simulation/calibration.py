@@ -17,6 +17,8 @@ import pandas as pd
 from collectopt.simulation.calibration_letters import table_figures
 from collectopt.simulation.calibration_studies import Figure, Study, published
 from collectopt.simulation.calibration_trials import Outcomes, live, opening
+from collectopt.simulation.calibration_wording import wording_effects
+from collectopt.simulation.kinds import EMAIL
 from collectopt.simulation.noise import FloatArray
 
 
@@ -167,8 +169,38 @@ def calibration_table(
         if philadelphia is not None and study.key == "philadelphia":
             told = replace(study, figures=table_figures(study, philadelphia))
         rows += compare(told, lived(told, scale, seed))
+    if studies is None or "wording" in studies:
+        rows += _wording_rows(scale, seed)
     values = sum(study.fitted_values for study in chosen)
     return Calibration(tuple(rows), values, source.not_simulated if studies is None else {})
+
+
+_WORDING_SD = 1.5  # points; what the trials' wordings differ by beyond their errors, about
+
+
+def _wording_rows(scale: float, seed: int) -> list[Row]:
+    """Spread of the wordings of one reminder around their mean, over worlds."""
+    setting = published().study("campbell").groups["all"]
+    effects = wording_effects(setting, EMAIL, worlds=12, accounts=max(round(1500 * scale), 50),
+                              seed=seed)  # fmt: skip
+    apart = effects - effects.mean(axis=1, keepdims=True)
+    spread = float(np.sqrt((apart**2).sum() / (2.0 * len(apart))))
+    stderr = spread / np.sqrt(4.0 * len(apart))
+    low, high = _WORDING_SD - 0.5, _WORDING_SD + 0.5
+    return [
+        Row(
+            study="Wordings of all trials",
+            figure="sd of a reminder's wordings",
+            day=30,
+            published=_WORDING_SD,
+            se=float("nan"),
+            simulated=spread,
+            se_simulated=float(stderr),
+            z=float("nan"),
+            role="direction",
+            agrees=low <= spread <= high,
+        )
+    ]
 
 
 def lived(study: Study, scale: float = 1.0, seed: int = 0) -> Lived:

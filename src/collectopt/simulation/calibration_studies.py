@@ -78,6 +78,8 @@ class Study:
         What was fitted to its figures.
     fitted_values : int
         How many values that is.
+    fit : tuple of str
+        Arms whose content was fitted.
     accounts : int
         Simulated accounts a group.
     groups : mapping of str to Setting
@@ -91,6 +93,7 @@ class Study:
     citation: str
     fitted: str
     fitted_values: int
+    fit: tuple[str, ...]
     accounts: int
     groups: Mapping[str, Setting]
     arms: Mapping[str, tuple[Contact, ...]]
@@ -132,6 +135,7 @@ def _study(item: Mapping[str, Any]) -> Study:
         citation=item["citation"],
         fitted=item["fitted"],
         fitted_values=item["values"],
+        fit=tuple(item.get("fit", ())),
         accounts=item["accounts"],
         groups={group["name"]: _setting({**item["common"], **group}) for group in item["groups"]},
         arms={name: _contacts(contacts) for name, contacts in item["arms"].items()},

@@ -80,6 +80,11 @@ class Setting:
         Contacts that everybody gets, the control group too.
     promise : float
         Factor on promises to pay; 0 where nobody can be spoken to.
+    wordings : bool
+        Whether each wording has the hidden quality that it has in books; without it, content
+        alone counts.
+
+    Nothing is written off, and nobody fails or has a case with the service, during a trial.
     """
 
     age: int
@@ -91,6 +96,7 @@ class Setting:
     forget: float | None = None
     usual: tuple[Contact, ...] = ()
     promise: float = 1.0
+    wordings: bool = False
 
     def kind(self) -> Kind:
         """Make the kind of book of this setting."""
@@ -107,8 +113,13 @@ class Setting:
             )
             for of, share in zip(shop.types, self.mix, strict=True)
         )
-        effects = replace(shop.effects, promise=shop.effects.promise * self.promise)
-        return replace(shop, types=types, effects=effects)
+        effects = replace(
+            shop.effects,
+            promise=shop.effects.promise * self.promise,
+            wording=shop.effects.wording if self.wordings else 0.0,
+        )
+        tie = replace(shop.tie, service=0.0, insolvency=0.0)
+        return replace(shop, types=types, effects=effects, tie=tie, write_off_days=10**5)
 
 
 @dataclass(frozen=True)
