@@ -85,6 +85,12 @@ class Claims:
         """Drop settled claims from the active ones."""
         self.active = self.active[self.open[self.active] > 0]
 
+    def reopen(self, rows: IntArray) -> None:
+        """Put settled claims back among the active ones."""
+        mark = np.zeros(self.size, dtype=np.bool_)
+        mark[self.active] = mark[rows] = True
+        self.active = np.flatnonzero(mark)
+
     def held(self, rows: IntArray) -> BoolArray:
         """Whether a claim is bound by a hold of its own."""
         result: BoolArray = (

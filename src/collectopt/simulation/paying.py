@@ -302,7 +302,7 @@ def _return_debits(state: State) -> None:
     claims = state.claims
     for rows, cents in state.agenda.returns.pop(state.day, []):
         claims.open[rows] += cents
-        claims.active = np.union1d(claims.active, rows)
+        claims.reopen(rows)
         state.record.add(
             "payments", claims.account[rows], day=state.day, hour=5.1, cents=-cents,
             invoice=claims.number[rows], method=DIRECT_DEBIT,
