@@ -60,7 +60,7 @@ USUAL = {
 
 @cache
 def _book(kind: str) -> Book:
-    return Book(kind, accounts=1000, seed=17)
+    return Book(kind, accounts=800, seed=17)
 
 
 @pytest.fixture(scope="module", params=INDUSTRIES)

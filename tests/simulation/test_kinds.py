@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @cache
-def _book(kind: str, accounts: int = 4000) -> Book:
+def _book(kind: str, accounts: int = 3000) -> Book:
     return Book(kind, accounts=accounts, seed=5)
 
 
@@ -155,7 +155,7 @@ def test_a_drifting_world_changes_when_it_says() -> None:
 
 
 def test_subtle_effects_lie_at_the_lower_end_of_the_evidence() -> None:
-    book = Book("subtle", accounts=6000, seed=8, weeks=26)
+    book = Book("subtle", accounts=4000, seed=8, weeks=20)
     tones = [book.effect("email", tone) for tone in TONES]
     mean, stderr = np.mean([(t.mean, t.stderr) for t in tones], axis=0)
     assert 0.005 - 2 * stderr < mean < 0.01 + 2 * stderr
@@ -184,7 +184,7 @@ def test_wordings_differ_as_much_as_trials_find() -> None:
     Trials in one world give the effect as a curve of the hidden quality; the qualities of many
     worlds are then read off it.
     """
-    state = _book("shop", 6000)._end.fork()
+    state = _book("shop")._end.fork()
     grid = np.array([0.0, 0.4, 1.0, 1.8, 2.8])
     quality = np.array([draw_wording(state.kind, Noise(seed)) for seed in range(1000)])
     spreads, reminders = [], []

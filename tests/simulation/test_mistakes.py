@@ -41,8 +41,8 @@ def _write(state: State, channel: int = 0, offer: int = 0, hour: float = 15.0) -
 @pytest.mark.parametrize("kind", ["subscription", "utility", "b2b", "telco", "confounded", "drift"])
 def test_nothing_is_rewritten_in_hindsight(kind: str) -> None:
     """What was written by a day stays as it was: holds, consent, credit notes, everything."""
-    long = Book(kind, accounts=120, seed=2, weeks=33)
-    short = dataclasses.replace(long, weeks=24)
+    long = Book(kind, accounts=120, seed=2, weeks=22)
+    short = dataclasses.replace(long, weeks=15)
     local = pd.Timestamp(short.as_of).tz_convert("Europe/Berlin").date()
     for name, column in WHEN.items():
         later, earlier = (b.ledger().table(name).to_pandas() for b in (long, short))
