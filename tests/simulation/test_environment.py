@@ -93,7 +93,7 @@ def test_the_same_seed_twice_is_equal_and_another_is_not() -> None:
 
 def test_observations_stay_in_the_box_and_show_a_new_case() -> None:
     env = make(weeks=10)
-    for seed in range(15):
+    for seed in range(8):
         env.action_space.seed(seed)
         steps = episode(env, seed, anything(env))
         assert all(env.observation_space.contains(step[0]) for step in steps)
@@ -107,9 +107,9 @@ def test_observations_stay_in_the_box_and_show_a_new_case() -> None:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_can_be_played(kind) -> None:
-    env = co.simulation.CollectionsEnv(kind, weeks=6, book_accounts=100)
+    env = co.simulation.CollectionsEnv(kind, weeks=6, book_accounts=80)
     rewards = []
-    for seed in range(6):
+    for seed in range(4):
         env.action_space.seed(seed)
         steps = episode(env, seed, anything(env))
         assert all(env.observation_space.contains(step[0]) for step in steps)
@@ -153,7 +153,7 @@ def test_no_latent_trait_shows() -> None:
 
 def test_another_future_changes_nothing_before_it() -> None:
     env, differs = make(), 0
-    for seed in range(8):
+    for seed in range(5):
         usual = episode(env, seed, email)
         observation, info = env.reset(seed=seed)
         seen = [observation]
@@ -211,7 +211,7 @@ def test_an_account_cut_out_of_a_book_lives_on_as_it_would_have_in_it() -> None:
 
 def test_the_reward_is_the_money_of_the_case_less_what_it_cost() -> None:
     env, checked = make(weeks=12), 0
-    for seed in range(30):
+    for seed in range(18):
         env.action_space.seed(seed)
         steps = episode(env, seed, anything(env))
         parts = ("cash", "contact_cost", "complaint_cost", "lifetime_value")
@@ -239,7 +239,7 @@ def test_the_reward_is_the_money_of_the_case_less_what_it_cost() -> None:
         cash = (cents / 100 * rate ** (-when / 365)).sum()
         assert sum(s[4]["cash"] for s in steps[1:]) == pytest.approx(cash, rel=3e-4, abs=1e-9)
         checked += len(cents) > 0
-    assert checked > 10
+    assert checked > 5
 
 
 def test_cases_end_when_all_is_settled_or_after_the_last_week() -> None:
@@ -292,7 +292,7 @@ def test_a_forbidden_action_is_a_wait_and_is_said_to_be_one() -> None:
 def test_contacts_go_out_on_days_and_hours_of_their_channel() -> None:
     env = make(weeks=20)
     sent = 0
-    for seed in range(25):
+    for seed in range(12):
         env.action_space.seed(seed)
         episode(env, seed, anything(env))
         record, calendar = env._state.record, env._state.calendar
@@ -308,7 +308,7 @@ def test_contacts_go_out_on_days_and_hours_of_their_channel() -> None:
                 assert not calendar.is_holiday(day)
                 assert calendar.date(day).weekday() in env.catalogue.channels[code].weekdays
                 sent += 1
-    assert sent > 20
+    assert sent > 10
 
 
 def test_the_history_can_be_read() -> None:
