@@ -279,6 +279,26 @@ class Hunch:
 
 
 @dataclass(frozen=True)
+class Courtesy:
+    """What a reminder before the due date does.
+
+    Attributes
+    ----------
+    days : int
+        Days before the due date from which on it may be sent; 0 = not at all.
+    recall : float
+        A forgotten invoice is remembered with probability 1 - exp(-recall x mass), with the mass
+        that the same contact has for a claim past due (`reacting.mass`).
+    nudge : float
+        Share of that mass that is added to the hazard of the claim.
+    """
+
+    days: int
+    recall: float
+    nudge: float
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of book.
 
@@ -314,6 +334,8 @@ class Kind:
     hunch : Hunch, optional
     agency, court : Agency, Court
         What is done outside the house.
+    courtesy : Courtesy
+        What a reminder before the due date does.
     """
 
     name: str
@@ -332,6 +354,7 @@ class Kind:
     room: tuple[float, float, float]
     agency: Agency
     court: Court
+    courtesy: Courtesy
     drift: Drift | None = None
     hunch: Hunch | None = None
 

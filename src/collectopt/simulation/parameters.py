@@ -12,6 +12,7 @@ from collectopt.exceptions import Fault, InputError
 from collectopt.simulation.external import Agency, Court
 from collectopt.simulation.kinds import (
     Billing,
+    Courtesy,
     CustomerType,
     Drift,
     Effects,
@@ -35,6 +36,7 @@ _PARTS: dict[str, type[Any]] = {
     "hunch": Hunch,
     "agency": Agency,
     "court": Court,
+    "courtesy": Courtesy,
 }
 _INDUSTRY = {"shares", "types", "effects", *_PARTS}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from collectopt.simulation import courtesy
 from collectopt.simulation.kinds import EMAIL, LETTER, PHONE, SMS
 from collectopt.simulation.noise import FloatArray, IntArray, Purpose
 from collectopt.simulation.population import BoolArray
@@ -23,6 +24,7 @@ def send(state: State) -> None:
     """Send what is planned for today, unless there is nothing left to remind of."""
     day = state.day
     overdue = state.flag(state.overdue_claims()) & ~state.bound
+    overdue |= courtesy.soon(state)
     for planned in state.agenda.sends.pop(day, []):
         allowed = overdue[planned.account] & state.permitted[planned.account, planned.channel]
         state.record.add("cancelled", planned.number[~allowed])
@@ -114,6 +116,10 @@ def read_today(state: State) -> None:
     once = read.take(first)
     overdue = state.flag(state.overdue_claims()) & ~state.bound
     moved = once.take(overdue[once.account])
+    early = once.take(courtesy.soon(state)[once.account])
+    courtesy.remind(state, early.account, mass(state, early.account, early.channel, early.tone))
+    _harm(state, early)
+    state.fatigue[early.account] += 1.0
     _persuade(state, moved)
     busy = _promise(state, moved)
     _offer_plan(state, moved.take(~busy))

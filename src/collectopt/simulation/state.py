@@ -111,6 +111,8 @@ class State:
         Hidden quality of each wording by channel and tone; mean 1 over the tones of a channel.
     driven : (n,) bool
         Whether a contact made the customer leave, who had not left by himself before.
+    pre_due_days : int
+        Days before the due date from which on contacts are permitted; 0 = only past due.
     court_costs : (n,) int64
         Cents spent on court and bailiff that the customer owes.
     """
@@ -144,6 +146,7 @@ class State:
         self.no_dispute_until = np.full(n, -NEVER)
         self.last_contact = np.full(n, -NEVER)
         self.last_tone = np.full(n, -1)
+        self.pre_due_days = kind.courtesy.days
         self.court_costs = np.zeros(n, dtype=np.int64)
 
     def fork(self) -> State:
