@@ -74,7 +74,8 @@ class Agency:
     Attributes
     ----------
     fee : float
-        Share of all money that comes in for a claim while the agency has it.
+        Share of all money that comes in for a claim while the agency has it, from its first
+        letter on.
     cost : float
         EUR of handing a case over, at once.
     letters, calls : tuple of int

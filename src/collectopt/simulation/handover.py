@@ -16,6 +16,7 @@ from collectopt.simulation.external import court_fee
 from collectopt.simulation.kinds import LETTER, PHONE
 from collectopt.simulation.ladder import AGENCY, COURT, STOP, Plan
 from collectopt.simulation.noise import FloatArray, IntArray, Purpose
+from collectopt.simulation.population import BoolArray
 from collectopt.simulation.state import State
 
 BY_AGENCY, BY_COURT = 4, 5  # positions in `population.METHODS`
@@ -124,7 +125,7 @@ def _agency(state: State, rows: IntArray) -> None:
         _press(state, now, mass, agency.decay_days)
     first = np.unique(claims.account[rows[age == agency.letters[0]]])
     _offend(state, first, agency.leave, agency.complaint)
-    back = rows[age >= agency.recall_days]
+    back = rows[(age >= agency.recall_days) & state.calendar.is_business_day(day)]
     state.record.milestone("recalled", claims.account[back], day, claims.number[back])
     _give_up(state, back)
 
@@ -148,29 +149,24 @@ def _court(state: State, rows: IntArray) -> None:
     if not len(rows):
         return
     account = claims.account[rows]
-    order = account * 100_000 + claims.outside_day[rows]  # one order for all claims of a day
-
-    def luck(draw: int) -> FloatArray:
-        return state.noise.uniform(Purpose.COURT, order, 0, draw)
-
-    first, last = court.service_days
-    service = claims.outside_day[rows] + first + np.floor((last - first + 1) * luck(0)).astype(int)
-    wrong = state.people.bad_address[account, LETTER]
-    served = luck(1) < np.where(wrong, court.found, court.served)
-    objects = served & (luck(2) < np.array(court.objects)[state.people.type[account]])
-    objection = service + 3 + np.floor((court.objection_days - 3) * luck(3)).astype(int)
+    service, served = _service(state, rows)
+    objects = served & (_luck(state, rows, 2) < np.array(court.objects)[state.people.type[account]])
+    wait = np.floor((court.objection_days - 3) * _luck(state, rows, 3)).astype(int)
     title = service + court.objection_days + court.title_days
+    visit = title + court.bailiff_days
+    visit += np.array([0, 0, 0, 0, 0, 2, 1])[(visit + state.calendar.start.weekday()) % 7]
+    live = ~state.insolvent[account]  # proceedings end with an insolvency
     steps = {
-        "served": served & (service == day),
-        "not_served": ~served & (service == day),
-        "objected": objects & (objection == day) & ~state.disputing[account],
-        "title": served & ~objects & (title == day),
-        "bailiff": served & ~objects & (title + court.bailiff_days == day),
+        "served": live & served & (service == day),
+        "not_served": live & ~served & (service == day),
+        "objected": live & objects & (service + 3 + wait == day) & ~state.disputing[account],
+        "title": live & served & ~objects & (title == day),
+        "bailiff": live & served & ~objects & (visit == day),
     }
     age = day - claims.outside_day[rows]
     lost = ~served | objects
     steps["at_rest"] = age >= np.where(lost, court.lost_days, court.rest_days)
-    steps["at_rest"] &= claims.plan_left[rows] == 0
+    steps["at_rest"] &= (claims.plan_left[rows] == 0) & state.calendar.is_business_day(day)
     for name, mask in steps.items():
         state.record.milestone(name, account[mask], day, claims.number[rows[mask]])
     ease = np.where(state.tight[account], court.tight, 1.0)
@@ -181,6 +177,23 @@ def _court(state: State, rows: IntArray) -> None:
     _object(state, rows[steps["objected"]])
     _visit(state, rows[steps["bailiff"]])
     _give_up(state, rows[steps["at_rest"]])
+
+
+def _luck(state: State, rows: IntArray, draw: int) -> FloatArray:
+    """Luck of the court orders; all claims of an account handed over on one day share it."""
+    claims = state.claims
+    order = claims.account[rows] * 100_000 + claims.outside_day[rows]
+    return state.noise.uniform(Purpose.COURT, order, 0, draw)
+
+
+def _service(state: State, rows: IntArray) -> tuple[IntArray, BoolArray]:
+    """Day on which the order about each claim is served, and whether it can be."""
+    claims, court = state.claims, state.kind.court
+    first, last = court.service_days
+    wait = first + np.floor((last - first + 1) * _luck(state, rows, 0)).astype(np.int64)
+    wrong = state.people.bad_address[claims.account[rows], LETTER]
+    served = _luck(state, rows, 1) < np.where(wrong, court.found, court.served)
+    return claims.outside_day[rows] + wait, served
 
 
 def _object(state: State, rows: IntArray) -> None:
@@ -230,9 +243,21 @@ def _visit(state: State, rows: IntArray) -> None:
 
 
 def methods(state: State, rows: IntArray, method: IntArray) -> IntArray:
-    """Who receives payments of claims: agency and court where a claim is with them."""
-    outside = state.claims.outside[rows]
+    """Who receives payments of claims: agency and court from the day the customer hears of them."""
+    outside = np.where(_heard(state, rows), state.claims.outside[rows], 0)
     return np.where(outside == AGENCY, BY_AGENCY, np.where(outside == COURT, BY_COURT, method))
+
+
+def _heard(state: State, rows: IntArray) -> BoolArray:
+    """Whether the customer knows that a claim was handed over."""
+    claims, day = state.claims, state.day
+    heard: BoolArray = (claims.outside[rows] == AGENCY) & (
+        claims.outside_day[rows] + state.kind.agency.letters[0] <= day
+    )
+    court = np.flatnonzero(claims.outside[rows] == COURT)
+    service, served = _service(state, rows[court])
+    heard[court] = served & (service <= day)
+    return heard
 
 
 def watch(state: State) -> tuple[IntArray, IntArray]:
@@ -242,11 +267,16 @@ def watch(state: State) -> tuple[IntArray, IntArray]:
 
 
 def earn(state: State, before: tuple[IntArray, IntArray]) -> None:
-    """Give the agency its share of what has come in, and take back costs that are reimbursed."""
+    """Give the agency its share of what has come in, and take back costs that are reimbursed.
+
+    What comes in before the customer has heard of agency or court is not their doing.
+    """
     claims = state.claims
     rows, cents = before
     paid = cents - claims.open[rows]
     rows, paid = rows[paid > 0], paid[paid > 0]
+    heard = _heard(state, rows)
+    rows, paid = rows[heard], paid[heard]
     if not len(rows):
         return
     ours = claims.outside[rows] == AGENCY

@@ -120,8 +120,9 @@ def _holds(rows: list[Row]) -> Iterator[Event]:
         yield at, 5, f"   hold {row['kind']} {until} {row['invoice_id'] or ''}".rstrip()
     plain = [row for row in rows if row["kind"] in _PLAIN and row["invoice_id"] is not None]
     for day, kind, ids in _together(plain, "from_on"):
-        # At once with the decision at six, not at the end of the day.
-        yield dt.datetime.combine(day, dt.time(6)), 5, f"   {_PLAIN[kind]}: {ids}"
+        # What is handed over is so at once with the decision, at six.
+        clock = _LATE if kind == "do_not_contact" else dt.time(6)
+        yield dt.datetime.combine(day, clock), 5, f"   {_PLAIN[kind]}: {ids}"
 
 
 _REACHED = {
@@ -154,9 +155,13 @@ _FEES = {"agency_fee": "share of the agency", "court_fee": "court fee", "process
 
 def _fees(rows: list[Row]) -> Iterator[Event]:
     for row in rows:
-        at = dt.datetime.combine(row["on"], _LATE if row["contact_id"] is None else dt.time(6))  # type: ignore[arg-type]
-        back = row["amount"] < 0  # type: ignore[operator]
-        name = "costs paid back by the customer" if back else _FEES[str(row["kind"])]
+        at_once = row["contact_id"] is not None
+        at = dt.datetime.combine(row["on"], dt.time(6) if at_once else _LATE)  # type: ignore[arg-type]
+        name = _FEES[str(row["kind"])]
+        if row["amount"] < 0:  # type: ignore[operator]
+            name = "costs paid back by the customer"
+        elif row["kind"] == "process" and not at_once:
+            name = "costs of the bailiff"
         yield at, 6, f"   {name}: {abs(row['amount'])} EUR"  # type: ignore[arg-type]
 
 
