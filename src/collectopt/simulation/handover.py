@@ -151,7 +151,9 @@ def _court(state: State, rows: IntArray) -> None:
     account = claims.account[rows]
     service, served = _service(state, rows)
     objects = served & (_luck(state, rows, 2) < np.array(court.objects)[state.people.type[account]])
-    wait = np.floor((court.objection_days - 3) * _luck(state, rows, 3)).astype(int)
+    objection = service + 3
+    objection += np.floor((court.objection_days - 3) * _luck(state, rows, 3)).astype(int)
+    objection -= np.array([0, 0, 0, 0, 0, 1, 2])[(objection + state.calendar.start.weekday()) % 7]
     title = service + court.objection_days + court.title_days
     visit = title + court.bailiff_days
     visit += np.array([0, 0, 0, 0, 0, 2, 1])[(visit + state.calendar.start.weekday()) % 7]
@@ -159,7 +161,7 @@ def _court(state: State, rows: IntArray) -> None:
     steps = {
         "served": live & served & (service == day),
         "not_served": live & ~served & (service == day),
-        "objected": live & objects & (service + 3 + wait == day) & ~state.disputing[account],
+        "objected": live & objects & (objection == day) & ~state.disputing[account],
         "title": live & served & ~objects & (title == day),
         "bailiff": live & served & ~objects & (visit == day),
     }
