@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from collectopt.exceptions import NotFittedError
 from collectopt.models.factors import reference
 from collectopt.policy.base import Policy
-from collectopt.policy.engine import Bools, Case, Details, Floats, Ints
+from collectopt.policy.engine import ALL, Bools, Case, Details, Floats, Ints, Rows
 from collectopt.policy.ladder import channels_by_cost
 from collectopt.policy.panel import decision_panel
 from collectopt.rules.rules import Rules
@@ -207,10 +207,10 @@ class _ConstantCase(Case):
                 (a.channel == code[0]) & (a.tone == code[1]) & (a.offer == code[2]) & a.is_contact
             )
 
-    def values(self, rows: slice) -> Floats:
+    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
         """Give the open amount for the constant action: the larger debts go first."""
         amount = 1.0 + self.state.open_amount[rows, None]
-        return np.where(self.mine[None, :], amount, -np.inf)
+        return np.where(self.mine[None, columns], amount, -np.inf)
 
     def details(self, rows: slice, action: Ints) -> Details:
         """Report the means of the log, where there are any."""

@@ -23,6 +23,8 @@ from collectopt.schema.snapshot import Snapshot
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Rows = slice | Ints
+ALL = slice(None)
 _CELLS = 2_000_000  # of accounts x actions held at once
 
 
@@ -56,8 +58,16 @@ class Case(ABC):
     """One snapshot as a policy sees it."""
 
     @abstractmethod
-    def values(self, rows: slice) -> Floats:
-        """Worth of every action relative to waiting (b, K); -inf = not wanted."""
+    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
+        """Worth of actions relative to waiting (b, K); -inf = not wanted.
+
+        Parameters
+        ----------
+        rows : slice or int array
+            Accounts.
+        columns : slice or int array
+            Actions.
+        """
 
     @abstractmethod
     def details(self, rows: slice, action: Ints) -> Details:
@@ -202,19 +212,29 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
     classes, group = np.unique(keys, axis=0, return_inverse=True)
     members = [np.flatnonzero(group.reshape(-1) == g) for g in range(len(classes))]
     best = np.full((n, len(classes)), -np.inf)
-    action = np.zeros((n, len(classes)), dtype=np.int64)
+    action = np.tile([columns[0] for columns in members], (n, 1)).astype(np.int64)
     counts = np.zeros((n, len(actions.channels)), dtype=np.int64)
     waits = np.any([np.zeros(n, dtype=bool), *setting.undecidable.values()], axis=0)
+    whole = np.arange(len(actions))
+    passive = np.flatnonzero(np.isin(actions.kind, (ActionKind.WAIT, ActionKind.STOP)))
     for rows in setting.blocks():
-        allowed = setting.rules.evaluate(setting.state, setting.layout, rows).allowed
-        allowed[waits[rows], 1:] = False
-        values = np.where(allowed, case.values(rows), -np.inf)
-        values[:, 0] = 0.0
-        for g, columns in enumerate(members):
-            at = values[:, columns].argmax(axis=1)
-            best[rows, g] = values[np.arange(len(at)), columns[at]]
-            action[rows, g] = columns[at]
-        counts[rows] = _count(allowed, actions)
+        verdict = setting.rules.evaluate(setting.state, setting.layout, rows)
+        bound = verdict.bound
+        # most accounts of most books may not be contacted now: all that is left is to stop
+        for mine, among in ((np.flatnonzero(~bound), whole), (np.flatnonzero(bound), passive)):
+            here = mine + rows.start
+            allowed = verdict.permitted(mine, among)
+            allowed[waits[here], 1:] = False
+            values = np.where(allowed, case.values(here, among), -np.inf)
+            values[:, 0] = 0.0
+            for g, columns in enumerate(members):
+                place = _as_slice(np.flatnonzero(np.isin(among, columns)))
+                part = values[:, place]
+                if part.size:
+                    at = part.argmax(axis=1)
+                    best[here, g] = part[np.arange(len(at)), at]
+                    action[here, g] = among[place][at]
+            counts[here] = _count(allowed, actions, among)
     # to stop is a candidate only where it is worth more than to wait
     stop = classes[:, 0] == ActionKind.STOP
     best[:, stop] = np.where(best[:, stop] > 0, best[:, stop], -np.inf)
@@ -224,9 +244,19 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
     return Wanted(best, action, classes[:, 2:], counts, waits, yields)
 
 
-def _count(allowed: Bools, actions: ActionSet) -> Ints:
-    channel = np.where(actions.is_contact, actions.channel, -1)
-    counts = [allowed[:, channel == c].sum(axis=1) for c in range(len(actions.channels))]
+def _as_slice(columns: Ints) -> Rows:
+    """Columns in a row as a slice, which needs no copy."""
+    if len(columns) and columns[-1] - columns[0] == len(columns) - 1:
+        return slice(int(columns[0]), int(columns[-1]) + 1)
+    return columns
+
+
+def _count(allowed: Bools, actions: ActionSet, among: Ints) -> Ints:
+    channel = np.where(actions.is_contact, actions.channel, -1)[among]
+    counts = [
+        allowed[:, _as_slice(np.flatnonzero(channel == c))].sum(axis=1)
+        for c in range(len(actions.channels))
+    ]
     return np.stack(counts, axis=1).astype(np.int64)
 
 

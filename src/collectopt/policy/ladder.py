@@ -11,7 +11,7 @@ import numpy as np
 
 from collectopt.exceptions import InputError
 from collectopt.policy.base import Policy
-from collectopt.policy.engine import Bools, Case, Details, Floats, Ints
+from collectopt.policy.engine import ALL, Bools, Case, Details, Floats, Ints, Rows
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
 from collectopt.schema.actions import ActionSet
@@ -116,9 +116,9 @@ class _LadderCase(Case):
         fits = [step_weights(self.actions, ladder.catalogue, *s) for s in ladder.steps]
         self.fit = np.stack([*fits, np.full(len(self.actions), -np.inf)])
 
-    def values(self, rows: slice) -> Floats:
+    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
         """Open amount, less where the action is not the step's own: the larger debts go first."""
-        return (1.0 + self.open_amount[rows, None]) * self.fit[self.step[rows]]
+        return (1.0 + self.open_amount[rows, None]) * self.fit[:, columns][self.step[rows]]
 
     def details(self, rows: slice, action: Ints) -> Details:
         """Name the step; a ladder knows no probabilities."""

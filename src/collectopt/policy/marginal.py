@@ -17,7 +17,7 @@ from collectopt.exceptions import NotFittedError
 from collectopt.features import FeatureMatrix, compute
 from collectopt.models.boosting import TreeOptions, Trees, expit, logit
 from collectopt.policy.base import Policy
-from collectopt.policy.engine import Bools, Case, Details, Floats, Ints
+from collectopt.policy.engine import ALL, Bools, Case, Details, Floats, Ints, Rows
 from collectopt.policy.panel import decision_panel
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -267,15 +267,16 @@ class _MarginalCase(Case):
         X = self.X[self.state.past_due]
         return expit(self.value.of_state(X)[:, None] + self.value.of_actions(X, self.cells))
 
-    def values(self, rows: slice) -> Floats:
+    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
         """Marginal value of each action in EUR, less its cost; -inf where nothing is past due."""
         late, amount = self.late[rows], self.state.open_amount[rows, None]
         mine = np.flatnonzero(late >= 0)
         p = self.p[late[mine]]
         gain = p - p[:, [self.cell[0]]]
-        values = np.full((len(late), len(self.actions)), -np.inf)
-        values[mine] = (gain * amount[mine])[:, self.cell] - self.actions.cost
-        values[:, ~self.actions.is_contact] = -np.inf
+        cost = self.actions.cost[columns]
+        values = np.full((len(late), len(cost)), -np.inf)
+        values[mine] = (gain * amount[mine])[:, self.cell[columns]] - cost
+        values[:, ~self.actions.is_contact[columns]] = -np.inf
         return values
 
     def details(self, rows: slice, action: Ints) -> Details:

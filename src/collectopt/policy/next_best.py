@@ -15,7 +15,7 @@ from collectopt.features import FeatureMatrix, compute_each
 from collectopt.objective import Block, Objective, default_objective, from_dict
 from collectopt.policy.base import Policy
 from collectopt.policy.effects import Effects, learn
-from collectopt.policy.engine import Bools, Case, Details, Floats, Ints
+from collectopt.policy.engine import ALL, Bools, Case, Details, Floats, Ints, Rows
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
 from collectopt.schema.catalogue import Catalogue
@@ -253,16 +253,26 @@ class _NextBestCase(Case):
         self.outlook, self.state, self.objective = outlook, state, objective
         self.catalogue, self.note = catalogue, note
 
-    def block(self, rows: slice, action: Ints | None = None) -> Block:
-        """Give what the terms of the objective see: all actions (b, K), or one a row (b, 1)."""
+    def block(self, rows: Rows, columns: Rows = ALL) -> Block:
+        """Give what the terms of the objective see: some actions for all of the rows, (b, K)."""
+        outlook, phi = self.outlook, self.outlook.phi[columns]
+        p_wait = outlook.p_wait[rows, None]
+        theta = outlook.theta if len(outlook.theta) == 1 else outlook.theta[rows]
+        uplift = np.clip(p_wait + theta @ phi.T, 0.0, 1.0) - p_wait
+        return self._block(rows, uplift, columns, axis=0)
+
+    def taken(self, rows: slice, action: Ints) -> Block:
+        """Give what the terms see of one action a row, (b, 1)."""
+        outlook = self.outlook
+        p_wait = outlook.p_wait[rows, None]
+        theta = outlook.theta if len(outlook.theta) == 1 else outlook.theta[rows]
+        effect = (theta * outlook.phi[action]).sum(axis=1, keepdims=True)
+        uplift = np.clip(p_wait + effect, 0.0, 1.0) - p_wait
+        return self._block(rows, uplift, action, axis=1)
+
+    def _block(self, rows: Rows, uplift: Floats, pick: Rows, axis: int) -> Block:
         outlook, actions = self.outlook, self.outlook.actions
         p_wait = outlook.p_wait[rows, None]
-        if action is None:
-            uplift, pick, axis = outlook.uplift(rows), np.arange(len(actions)), 0
-        else:
-            theta = outlook.theta if len(outlook.theta) == 1 else outlook.theta[rows]
-            effect = (theta * outlook.phi[action]).sum(axis=1, keepdims=True)
-            uplift, pick, axis = np.clip(p_wait + effect, 0.0, 1.0) - p_wait, action, 1
         return Block(
             p=p_wait + uplift,
             p_wait=p_wait,
@@ -278,13 +288,13 @@ class _NextBestCase(Case):
             unknown_value=self.catalogue.value.lifetime_value,
         )
 
-    def values(self, rows: slice) -> Floats:
+    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
         """EUR of every action relative to waiting."""
-        return self.objective.values(self.block(rows))
+        return self.objective.values(self.block(rows, columns))
 
     def details(self, rows: slice, action: Ints) -> Details:
         """Probabilities and EUR by term of the actions taken."""
-        block = self.block(rows, action)
+        block = self.taken(rows, action)
         terms = {name: v[:, 0] for name, v in self.objective.breakdown(block).items()}
         p, p_wait = block.p[:, 0], block.p_wait[:, 0]
         value = np.sum(list(terms.values()), axis=0) if terms else np.zeros(len(action))

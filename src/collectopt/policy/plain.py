@@ -11,7 +11,7 @@ import numpy as np
 
 from collectopt.exceptions import InputError
 from collectopt.policy.base import Policy
-from collectopt.policy.engine import Bools, Case, Details, Floats, Ints
+from collectopt.policy.engine import ALL, Bools, Case, Details, Floats, Ints, Rows
 from collectopt.policy.ladder import channels_by_cost, step_weights
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -208,11 +208,11 @@ class _Fixed(Case):
         self.worth = worth
         self.weight = np.ones(actions) if weight is None else weight
 
-    def values(self, rows: slice) -> Floats:
+    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
         """Worth of the account times the weight of the action."""
         worth = self.worth[rows]
         with np.errstate(invalid="ignore"):
-            values = worth * self.weight
+            values = worth * self.weight[columns]
         return np.where(np.isnan(worth), -np.inf, values)
 
     def details(self, rows: slice, action: Ints) -> Details:

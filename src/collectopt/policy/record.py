@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from collectopt.policy.draws import decision_ids
 from collectopt.policy.engine import Case, Details, Outcome, Setting, choose
-from collectopt.rules.rules import Verdict
+from collectopt.rules.layout import Unit
 from collectopt.rules.state import NEVER
 from collectopt.schema.actions import ActionKind
 from collectopt.schema.decisions import SCHEMA, Decisions
@@ -43,13 +44,30 @@ def decide(setting: Setting, case: Case) -> Decisions:
 
 
 @dataclass(frozen=True)
+class _Refusal:
+    """What the rules refused an account: actions by code, and why it cannot be contacted at all."""
+
+    counts: Mapping[str, int]
+    alone: str
+
+    @cached_property
+    def trace(self) -> list[str]:
+        return [f"{code}: {count} refused" for code, count in self.counts.items()]
+
+
+@dataclass(frozen=True)
 class _Row:
     """What was done with one account of a block, and what is known of the block."""
 
     taken: int
     propensity: float
-    verdict: Verdict
+    refusal: _Refusal
     details: Details
+
+
+def _named(names: Sequence[str], codes: NDArray[np.signedinteger[Any]]) -> pa.Array:
+    """Names by code; below 0 = null."""
+    return pa.array(names, pa.string()).take(pa.array(codes, pa.int64(), mask=codes < 0))
 
 
 @dataclass(frozen=True)
@@ -83,7 +101,7 @@ class _Writer:
         details = case.details(rows, taken)
         rival = np.where(taken == greedy, outcome.rival[rows], greedy)
         ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)[rows]
-        known = np.isfinite(details.value)
+        known, refusals = np.isfinite(details.value), self._refusals(verdict.refused)
         numbers = {
             "propensity": propensity,
             "p_pay": details.p_pay,
@@ -97,23 +115,21 @@ class _Writer:
             "account_id": pa.array(ids, pa.string()),
             **self._factors(rows, taken),
             **{name: pa.array(v, pa.float64(), from_pandas=True) for name, v in numbers.items()},
-            "runner_up": pa.array(
-                [actions.names[k] if k >= 0 else None for k in rival], pa.string()
-            ),
+            "runner_up": _named(actions.names, rival),
             "reasons": pa.array(
                 [
                     self._reasons(
-                        rows.start + j, j, _Row(taken[j], propensity[j], verdict, details)
+                        rows.start + j, j, _Row(taken[j], propensity[j], refusal, details)
                     )
-                    for j in range(len(taken))
+                    for j, refusal in enumerate(refusals)
                 ],
                 pa.list_(pa.string()),
             ),
             "rule_trace": pa.array(
-                [self._trace(rows.start + j, verdict.refused[j]) for j in range(len(taken))],
+                [self._trace(rows.start + j, refusal) for j, refusal in enumerate(refusals)],
                 pa.list_(pa.string()),
             ),
-            "policy_version": pa.array([setting.version] * len(taken), pa.string()),
+            "policy_version": pa.repeat(pa.scalar(setting.version, pa.string()), len(taken)),
             "decision_id": pa.array(
                 decision_ids(ids, setting.state.as_of, setting.seed, setting.version), pa.string()
             ),
@@ -123,40 +139,39 @@ class _Writer:
     def _factors(self, rows: slice, taken: Ints) -> dict[str, pa.Array]:
         """Channel, tone, offer and time of the actions taken."""
         actions, state, layout = self.setting.actions, self.setting.state, self.setting.layout
-        channel = [
-            actions.channels[actions.channel[k]]
-            if self.contact[k]
-            else ActionKind(int(actions.kind[k])).channel
-            for k in taken
-        ]
-        names: dict[str, list[str | None]] = {
-            name: [values[code] if code >= 0 else None for code in codes[taken]]
-            for name, values, codes in (
-                ("tone", actions.tones, actions.tone),
-                ("offer", actions.offers, actions.offer),
-            )
-        }
-        slot = {pair: s for s, pair in enumerate(layout.slots)}
-        sent = [
-            int(state.send_at[clock, slot[int(actions.day[k]), float(actions.hour[k])]])
-            if self.contact[k]
-            else None
-            for k, clock in zip(taken, state.clock[rows], strict=True)
-        ]
+        contact, own = self.contact[taken], len(actions.channels)
+        others = ["" if kind is ActionKind.CONTACT else kind.channel for kind in ActionKind]
+        code = np.where(contact, actions.channel[taken], own + actions.kind[taken])
+        sent = np.zeros(len(taken), dtype=np.int64)
+        slot = layout.index[Unit.SLOT][taken[contact]]
+        sent[contact] = state.send_at[state.clock[rows][contact], slot]
         assert NEVER not in sent, "a slot that does not exist was chosen"
         return {
-            "channel": pa.array(channel, pa.string()),
-            **{name: pa.array(values, pa.string()) for name, values in names.items()},
-            "send_at": pa.array(sent, pa.int64()).cast(INSTANT),
+            "channel": _named([*actions.channels, *others], code),
+            "tone": _named(actions.tones, actions.tone[taken]),
+            "offer": _named(actions.offers, actions.offer[taken]),
+            "send_at": pa.array(sent, pa.int64(), mask=~contact).cast(INSTANT),
         }
 
-    def _trace(self, row: int, refused: Ints) -> list[str]:
+    def _refusals(self, refused: Ints) -> list[_Refusal]:
+        """Put refusals (b, rules) into words; most accounts share theirs with many others."""
+        rules, contacts = self.setting.rules, int(self.contact.sum())
+        kinds, which = np.unique(refused, axis=0, return_inverse=True)
+        found = []
+        for kind in kinds:
+            counts = {rules.codes[i]: int(kind[i]) for i in np.flatnonzero(kind)}
+            alone = [rules.permissions[i] for i in np.flatnonzero(kind >= contacts)]
+            why = "; ".join(f"{p.reason} ({p.code})" for p in alone)
+            found.append(_Refusal(counts, f"No contact: {why}." if alone else ""))
+        return [found[i] for i in which.reshape(-1).tolist()]
+
+    def _trace(self, row: int, refusal: _Refusal) -> list[str]:
         """Say which rules refused how many actions, in order of precedence."""
-        codes = self.setting.rules.codes
-        counts = {codes[i]: int(refused[i]) for i in np.flatnonzero(refused)}
         withheld = int(self.outcome.wanted.yields[row])
-        if withheld:
-            counts["CONTACT_CAP"] = counts.get("CONTACT_CAP", 0) + withheld
+        if not withheld:
+            return refusal.trace
+        counts = dict(refusal.counts)
+        counts["CONTACT_CAP"] = counts.get("CONTACT_CAP", 0) + withheld
         return [f"{code}: {count} refused" for code, count in counts.items()]
 
     def _reasons(self, row: int, j: int, known: _Row) -> list[str]:
@@ -177,7 +192,7 @@ class _Writer:
                 f"what works; {other}."
             )
         elif taken == 0:
-            said.append(self._why_wait(row, known.verdict.refused[j]))
+            said.append(self._why_wait(row, known.refusal))
         if details.notes and details.notes[j] and self.reachable[row]:
             said.append(details.notes[j])
         money = self.setting.catalogue.currency
@@ -195,15 +210,12 @@ class _Writer:
             )
         return said or [f"Chosen: {actions.names[taken]}."]
 
-    def _why_wait(self, row: int, refused: Ints) -> str:
-        outcome, actions, rules = self.outcome, self.setting.actions, self.setting.rules
-        contacts = int(self.contact.sum())
-        alone = [rules.permissions[i] for i in np.flatnonzero(refused >= contacts)]
-        if alone:
-            return "No contact: " + "; ".join(f"{p.reason} ({p.code})" for p in alone) + "."
+    def _why_wait(self, row: int, refusal: _Refusal) -> str:
+        if refusal.alone:
+            return refusal.alone
+        outcome, actions = self.outcome, self.setting.actions
         if not self.reachable[row]:
-            codes = [c for c, n in zip(rules.codes, refused, strict=True) if n]
-            return f"No contact: {', '.join(codes)} together refuse every action."
+            return f"No contact: {', '.join(refusal.counts)} together refuse every action."
         if outcome.wanted.yields[row]:
             return "No contact: another account of the same customer goes first (CONTACT_CAP)."
         best, value = int(outcome.rival[row]), float(outcome.rival_value[row])

@@ -31,6 +31,7 @@ from collectopt.rules.permissions import (
 from collectopt.rules.state import State
 from collectopt.schema.catalogue import Catalogue
 
+_ALL = slice(None)
 JURISDICTIONS = ("none", "de", "eu")
 
 
@@ -54,10 +55,39 @@ class Verdict:
     @property
     def allowed(self) -> NDArray[np.bool_]:
         """Permitted actions, (b, K). Waiting and stopping always are."""
-        allowed = np.ones((len(self.refused), len(self.layout.actions)), dtype=bool)
-        for unit, free in self.masks.items():
-            if not free.all():
-                allowed &= free[:, self.layout.index[unit]]
+        return self.permitted()
+
+    @property
+    def bound(self) -> NDArray[np.bool_]:
+        """Accounts to which nothing may be done, (b,): they wait, or one stops."""
+        free = self.masks.get(Unit.ACCOUNT)
+        return np.zeros(len(self.refused), dtype=bool) if free is None else ~free[:, 0]
+
+    def permitted(
+        self, rows: slice | NDArray[np.int64] = _ALL, columns: slice | NDArray[np.int64] = _ALL
+    ) -> NDArray[np.bool_]:
+        """Permitted actions of some accounts of the block, for some of the actions."""
+        free = {unit: mask[rows] for unit, mask in self.masks.items()}
+        sizes, index = self.layout.sizes, self.layout.index
+        n = len(self.refused[rows])
+        # every slot of every channel first: three masks, looked up once
+        channels, slots = sizes[Unit.CHANNEL], sizes[Unit.SLOT]
+        both = np.ones((n, channels, slots), dtype=bool)
+        for unit, shape in (
+            (Unit.CHANNEL, (n, channels, 1)),
+            (Unit.SLOT, (n, 1, slots)),
+            (Unit.CHANNEL_SLOT, (n, channels, slots)),
+        ):
+            if unit in free:
+                both &= free.pop(unit)[:, :-1].reshape(shape)
+        always = np.ones((n, 1), dtype=bool)
+        free[Unit.CHANNEL_SLOT] = np.concatenate(
+            [both.reshape(n, channels * slots), always], axis=1
+        )
+        allowed = np.ones((n, len(index[Unit.ACCOUNT][columns])), dtype=bool)
+        for unit, mask in free.items():
+            if not mask.all():
+                allowed &= mask[:, index[unit][columns]]
         return allowed
 
     def allowed_to(self, row: int) -> NDArray[np.bool_]:

@@ -207,21 +207,22 @@ def _responses(
     snapshot: Snapshot, catalogue: Catalogue, as_of: int, person: Ints
 ) -> tuple[Bools, Bools]:
     """Channels that the customer banned, and those whose last message came back."""
-    table = snapshot.ledger.timeline.responses
-    table = table.filter(pa.array(_micros(table["known_at"]) < as_of))
+    table = snapshot.ledger.timeline.responses.select(["account", "known_at", "channel", "kind"])
+    telling = pc.is_in(table["kind"], pa.array([*_REACH, "opted_out"]))
+    table = table.filter(pc.and_(pa.array(_micros(table["known_at"]) < as_of), telling))
     table = table.sort_by([("account", "ascending"), ("known_at", "ascending")])
     account = table["account"].to_numpy()
     channel = _codes(table["channel"], catalogue.channel_names)
-    kind = table["kind"].to_numpy(zero_copy_only=False)
+    ban = pc.equal(table["kind"], "opted_out").to_numpy()
+    back = pc.equal(table["kind"], "bounced").to_numpy()
     shape = (len(person), len(catalogue.channels))
     opted_out, bounced = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    ban = kind == "opted_out"
+    told = ~ban & (channel >= 0)
     nameless = ~table["channel"].is_valid().to_numpy()
     opted_out[person[account[ban & nameless]]] = True  # of which channel is not known: of all
     ban &= channel >= 0
     opted_out[person[account[ban]], channel[ban]] = True
-    for i in np.flatnonzero(np.isin(kind, _REACH) & (channel >= 0)):  # in time: the last stands
-        bounced[account[i], channel[i]] = kind[i] == "bounced"
+    bounced[account[told], channel[told]] = back[told]  # in time: the last assignment stands
     asked = snapshot.rows["account"].to_numpy()
     return opted_out[person[asked]], bounced[asked]
 
@@ -369,11 +370,15 @@ def _padded(who: Ints, low: Ints, high: Ints, person: Ints) -> tuple[Ints, Ints]
 
 def _persons(accounts: pa.Table) -> Ints:
     """Give every customer a number; an account without customer_id is a customer of its own."""
-    ids = accounts["customer_id"].to_numpy(zero_copy_only=False)
-    own = accounts["account_id"].to_numpy(zero_copy_only=False)
-    keys = [("a", a) if c is None else ("c", c) for a, c in zip(own, ids, strict=True)]
-    number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    return np.array([number[key] for key in keys], dtype=np.int64)
+    known = accounts["customer_id"].combine_chunks()
+    codes = pc.index_in(known, value_set=pc.unique(known).drop_null())
+    number = codes.fill_null(-1).to_numpy().astype(np.int64)
+    alone = number < 0
+    number[alone] = len(number) + np.flatnonzero(alone)
+    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    order = np.empty(len(first), dtype=np.int64)  # customers in the order of their first account
+    order[np.argsort(first)] = np.arange(len(first))
+    return order[which.reshape(-1)]
 
 
 def _codes(values: pa.ChunkedArray, names: tuple[str, ...]) -> Ints:
