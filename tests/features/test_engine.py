@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from collectopt.exceptions import InputError
-from collectopt.features import DEFINITIONS, FeatureMatrix, compute, describe
+from collectopt.features import DEFINITIONS, FeatureMatrix, compute, compute_each, describe
 from collectopt.features.definition import CHANNEL
 from collectopt.schema import Ledger, Snapshot
 
@@ -140,6 +140,21 @@ def test_names_choose_columns_in_order():
     assert part.values.flags.c_contiguous
     assert part.values.dtype == np.float32
     assert part.categorical == (1,)
+
+
+def test_matrices_of_one_snapshot_may_be_computed_together():
+    book = random_book(9)
+    snapshot = Snapshot.from_rows(to_ledger(book), random_rows(9, book))
+    codes = {"last_channel": ("phone", "email"), "claim_kind": ("fee",)}
+    wanted = [
+        (("late_mean", "last_channel", "accounts.trade"), None),
+        (("open_amount", "claim_kind", "last_channel", "late_mean"), codes),
+        (None, None),
+    ]
+    together = compute_each(snapshot, wanted)
+    for (names, categories), matrix in zip(wanted, together, strict=True):
+        assert same(matrix, compute(snapshot, names, categories))
+    assert together[1].categories == {"claim_kind": ("fee",), "last_channel": ("phone", "email")}
 
 
 def test_names_carry_channels_from_training_to_prediction():

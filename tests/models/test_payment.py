@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
+from collectopt.features import compute
 from collectopt.models import BaseRate, PaymentModel, ShrunkenRate
-from collectopt.models.labels import durations
+from collectopt.models.labels import Level, durations
 from collectopt.models.payment import HazardOptions
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
@@ -197,6 +198,38 @@ def test_rows_are_forecast_alone_and_in_their_order(model, asked):
     np.testing.assert_array_equal(back.p_paid[::-1], whole.p_paid)
     one = model.predict(asked.take(np.array([5])), horizons=("30D",), level="invoice")
     np.testing.assert_array_equal(one.p_paid[0], whole.p_paid[5])
+
+
+@pytest.mark.parametrize(
+    "horizons", [("7D", "28D"), ("30D", "31D"), ("due+10D", "200D"), ("900D",)]
+)
+def test_without_quantiles_the_chances_are_the_same(model, asked, horizons):
+    whole = model.predict(asked, horizons=horizons, level="invoice")
+    names, categories = model.inputs("invoice")
+    short = model.predict(
+        asked,
+        horizons=horizons,
+        level="invoice",
+        quantiles=(),
+        matrix=compute(asked, names, categories),
+    )
+    assert short.p_paid.tobytes() == whole.p_paid.tobytes()
+    assert short.days.shape == (len(asked), 0)
+
+
+def test_haste_and_fewer_periods_cost_little(ledger, model, asked):
+    options = HazardOptions(haste=1.7, max_periods=30_000)
+    hasty = PaymentModel(event="full", levels=("invoice",), max_rows=4000, options=options).fit(
+        ledger, as_of=CUT
+    )
+    level = "invoice"
+    slow = model.predict(asked, horizons=("30D",), level=level).p_paid[:, 0]
+    quick = hasty.predict(asked, horizons=("30D",), level=level).p_paid[:, 0]
+    assert hasty._heads[Level.INVOICE].hazard._trees.booster.num_trees() == 88
+    outcome = durations(asked, "full", level, "2024-06-01")
+    paid = outcome.event & (outcome.days < 30)
+    gap = np.log(np.where(paid, slow / quick, (1.0 - slow) / (1.0 - quick)))
+    assert gap.mean() < 0.005 + 2.0 * gap.std() / np.sqrt(len(gap))
 
 
 def test_no_rows_give_an_empty_forecast(model, asked):

@@ -37,6 +37,24 @@ def catalogue(**change):
     return Catalogue.from_dict({**base, **change})
 
 
+def test_parts_of_a_verdict():
+    cat = catalogue()
+    person = {"customer_type": "business", "country": "DE", "timezone": "Europe/Berlin"}
+    accounts = [{"account_id": a, **person, "email_ok": a != "A"} for a in "ABC"]
+    claims = [{**invoice("I", "2026-01-16"), "invoice_id": f"I{a}", "account_id": a} for a in "ABC"]
+    held = [{"account_id": "B", "kind": "dispute", "from_on": date(2026, 1, 20)}]
+    layout = Layout.of(cat.actions)
+    snapshot = Snapshot(Ledger.from_frames(accounts=accounts, invoices=claims, holds=held), AS_OF)
+    rules = Rules.from_catalogue(cat)
+    verdict = rules.evaluate(State.of(snapshot, cat, layout), layout, slice(0, 3))
+    rows, columns = np.array([2, 0]), np.arange(0, len(cat.actions), 3)
+    assert (verdict.permitted(rows, columns) == verdict.allowed[np.ix_(rows, columns)]).all()
+    one_by_one = np.array([verdict.allowed_to(i) for i in range(3)])
+    assert (verdict.allowed == one_by_one).all()
+    assert verdict.bound.tolist() == [False, True, False]
+    assert len(np.unique(one_by_one, axis=0)) == 3
+
+
 class Case:
     """One account A, 20 days past due; more by keyword."""
 

@@ -111,6 +111,18 @@ def test_take():
     assert set(snapshot.claims["row"].to_pylist()) == {0}
 
 
+def test_taken_rows_keep_the_claims_that_are_known_already():
+    rows = [
+        {"account_id": a, "as_of": f"2026-01-{day:02}T12:00Z"}
+        for a in "AB"
+        for day in (5, 6, 14, 20)
+    ]
+    snapshot, fresh = (Snapshot.from_rows(book(), rows) for _ in range(2))
+    order = np.array([7, 3, 3, 0, 5, 2])
+    assert len(snapshot.claims)
+    assert snapshot.take(order).claims.equals(fresh.take(order).claims)
+
+
 def hold(kind: str, start: dt.date, end: dt.date | None = None, invoice: str | None = None):
     return {"account_id": "A", "kind": kind, "from_on": start, "to_on": end, "invoice_id": invoice}
 

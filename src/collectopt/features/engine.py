@@ -20,6 +20,7 @@ from collectopt.features.definition import CHANNEL, Facts, Feature, Step
 from collectopt.features.inputs import Inputs
 from collectopt.features.matrix import FeatureMatrix
 from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.sql import session
 
 Floats = npt.NDArray[np.float32]
 _CHANNELS = "contacts.channel"
@@ -179,10 +180,7 @@ def _columns(
     threads: int,
 ) -> Iterator[tuple[str, Floats, tuple[str, ...] | None]]:
     """Name, values (or codes) and the texts behind the codes of each column."""
-    config: dict[str, str | int] = {"threads": threads, "preserve_insertion_order": "false"}
-    with duckdb.connect(config=config) as connection:
-        for name, table in inputs.tables.items():
-            connection.register(name, table)
+    with session(inputs.tables, threads=threads) as connection:
         done: set[str] = set()
         for _, group in groupby(sorted(features, key=_facts_name), key=_facts_name):
             one_kind = tuple(group)

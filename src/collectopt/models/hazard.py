@@ -75,13 +75,15 @@ class HazardModel:
         With ``start``, a bin that lies this many days before the newest one counts half.
     monotone : mapping of str to int, optional
         Sign (+1, -1) by column name: the hazard rises (falls) with the column.
+    max_periods : int
+        Most person-periods that a fit looks at; half as many take half the time.
     seed : int
         Seed of column sampling and of the sampling of bins in large data.
 
     Notes
     -----
     Beyond the last bin nothing is known: ``predict_cumulative`` stays flat there.
-    In fits of more than half a million person-periods, bins without an event are sampled by what
+    In fits of more than ``max_periods`` person-periods, bins without an event are sampled by what
     they tell and weighted by one over their rate; bins with an event are all kept.
 
     References
@@ -111,6 +113,7 @@ class HazardModel:
         min_child_samples: int = 200,
         half_life_days: float | None = None,
         monotone: dict[str, int] | None = None,
+        max_periods: int = MAX_PERIODS,
         seed: int = 0,
     ) -> None:
         self.edges = None if edges is None else tuple(float(e) for e in edges)
@@ -120,6 +123,7 @@ class HazardModel:
         self.min_child_samples = min_child_samples
         self.half_life_days = half_life_days
         self.monotone = monotone
+        self.max_periods = max_periods
         self.seed = seed
         self._trees: Trees | None = None
         self._clock = _Clock(offset=False, start=False)
@@ -408,7 +412,7 @@ class HazardModel:
         How much a bin without an event tells is its chance of one, here that of the life table
         (local case-control sampling with a pilot).
         """
-        spare = max(MAX_PERIODS - int(hit.sum()), MAX_PERIODS // 4)
+        spare = max(self.max_periods - int(hit.sum()), self.max_periods // 4)
         if len(hit) - int(hit.sum()) <= spare:
             return np.ones(len(hit), dtype=np.bool_), mass
         worth = np.where(hit, 0.0, chance + 0.2 * chance.mean())
@@ -550,5 +554,6 @@ _SETTINGS = (
     "min_child_samples",
     "half_life_days",
     "monotone",
+    "max_periods",
     "seed",
 )

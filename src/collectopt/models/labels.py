@@ -119,13 +119,41 @@ def durations(snapshot: Snapshot, event: Event | str, level: Level | str, cut: A
     InputError
         Unknown event or level; a row without an invoice at level "invoice".
     """
+    return outcomes(snapshot, event, level, cut)[0]
+
+
+def outcomes(
+    snapshot: Snapshot,
+    event: Event | str,
+    level: Level | str,
+    cut: AsOf,
+    horizons: npt.ArrayLike = (),
+) -> tuple[Durations, Float]:
+    """Give :func:`durations` and :func:`shares` together, which saves half of the work.
+
+    Parameters
+    ----------
+    snapshot, event, level, cut
+        As in :func:`durations`.
+    horizons
+        As in :func:`shares`.
+    """
     event, level = Event(event), Level(level)
     _check_named(snapshot, level)
     moment = to_instant(cut, snapshot.ledger.timezone)
+    flows = _Flows.of(snapshot, level, moment)
+    return (
+        _durations(snapshot, event, level, moment, flows),
+        _shares(snapshot, moment, flows, np.atleast_1d(np.asarray(horizons, dtype=np.float64))),
+    )
+
+
+def _durations(
+    snapshot: Snapshot, event: Event, level: Level, moment: np.datetime64, flows: _Flows
+) -> Durations:
     if event is Event.ANY and level is Level.ACCOUNT:
         table = _run(snapshot, _NEXT, level, moment, ("payments",))
         return _until(snapshot, moment, table["row"], table["known_at"], np.ones(len(table), bool))
-    flows = _Flows.of(snapshot, level, moment)
     if event is Event.ANY:
         cash = np.flatnonzero(flows.cash)
         row, first = np.unique(flows.row[cash], return_index=True)
@@ -159,10 +187,16 @@ def shares(snapshot: Snapshot, level: Level | str, cut: AsOf, horizons: npt.Arra
     _check_named(snapshot, level)
     moment = to_instant(cut, snapshot.ledger.timezone)
     flows = _Flows.of(snapshot, level, moment)
+    return _shares(snapshot, moment, flows, np.atleast_1d(np.asarray(horizons, dtype=np.float64)))
+
+
+def _shares(snapshot: Snapshot, moment: np.datetime64, flows: _Flows, horizons: Float) -> Float:
+    out = np.full((len(snapshot), len(horizons)), np.nan)
+    if not len(horizons):
+        return out
     days = _days(snapshot, flows.row, flows.at)
     known = _censoring(snapshot, moment)
-    out = np.full((len(snapshot), np.size(horizons)), np.nan)
-    for k, horizon in enumerate(np.atleast_1d(np.asarray(horizons, dtype=np.float64))):
+    for k, horizon in enumerate(horizons):
         within = days < horizon
         cents = np.bincount(flows.row[within], flows.cents[within], minlength=len(snapshot))
         share = np.clip(cents / np.maximum(flows.total, 1), 0.0, 1.0)

@@ -15,14 +15,13 @@ import numpy.typing as npt
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features.engine import compute
 from collectopt.features.matrix import FeatureMatrix
-from collectopt.models.hazard import HazardModel
+from collectopt.models.hazard import MAX_PERIODS, HazardModel
 from collectopt.models.labels import (
     Event,
     Level,
     due_offsets,
-    durations,
     landmarks,
-    shares,
+    outcomes,
     watched,
 )
 from collectopt.models.periods import blocks
@@ -57,6 +56,10 @@ class HazardOptions:
         Age at which what was seen counts half; None = all counts alike.
     monotone : mapping of str to int
         Sign by feature, where the field knows it.
+    haste : float
+        So many times fewer trees, each of which weighs so many times more.
+    max_periods : int
+        Most person-periods that a fit looks at.
     """
 
     rounds: int | None = None
@@ -65,18 +68,21 @@ class HazardOptions:
     min_leaf: int | None = None
     half_life_days: float | None = None
     monotone: dict[str, int] = field(default_factory=dict)
+    haste: float = 1.0
+    max_periods: int = MAX_PERIODS
 
     def hazard(self, events: int, names: Sequence[str], seed: int) -> HazardModel:
         """Make the model for data with so many events."""
         large = events >= 5000
         signs = {name: sign for name, sign in self.monotone.items() if name in names}
         return HazardModel(
-            n_estimators=self.rounds or 150,
-            learning_rate=self.rate,
+            n_estimators=round((self.rounds or 150) / self.haste),
+            learning_rate=self.rate * self.haste,
             num_leaves=self.leaves or (15 if large else 7),
             min_child_samples=self.min_leaf or (200 if large else 50),
             half_life_days=self.half_life_days,
             monotone=signs or None,
+            max_periods=self.max_periods,
             seed=seed,
         )
 
@@ -355,7 +361,7 @@ class PaymentModel:
                 found="none",
                 hint="Choose a later as_of, or check issued_on.",
             )
-        outcome = durations(rows, self.event, level, as_of)
+        outcome, share = outcomes(rows, self.event, level, as_of, _SHARE_DAYS)
         matrix = self._columns(compute(rows, self.features))
         hazard = self.options.hazard(int(outcome.event.sum()), matrix.names, self.seed)
         hazard.fit(
@@ -374,10 +380,9 @@ class PaymentModel:
             watched=watched(rows, as_of),
             categorical=[matrix.names.index(name) for name in matrix.categories],
             seed=self.seed,
+            haste=self.options.haste,
         )
-        paid, partial = _mean_shares(
-            shares(rows, level, as_of, _SHARE_DAYS), outcome.days, outcome.event
-        )
+        paid, partial = _mean_shares(share, outcome.days, outcome.event)
         categories = {name: tuple(values) for name, values in matrix.categories.items()}
         return _Head(hazard, windows, matrix.names, categories, paid, partial)
 

@@ -152,9 +152,9 @@ class Grid:
         due[np.isnan(due)] = 0.0
         start = np.broadcast_to(inner, (len(offset), len(inner))).copy()
         room = 0.5 * np.minimum(width[:-1], width[1:])
-        for k in range(due.shape[1]):
-            at = due[:, k : k + 1]
-            start[(np.abs(inner - at) < room) & (at > 0.0)] = 0.0
+        near = np.searchsorted((inner[:-1] + inner[1:]) / 2.0, due)
+        row, column = np.nonzero((np.abs(inner[near] - due) < room[near]) & (due > 0.0))
+        start[row, near[row, column]] = 0.0
         ends = np.tile(self.edges[[0, -1]], (len(offset), 1))
         return np.sort(np.concatenate([ends, start, due], axis=1), axis=1)
 

@@ -52,6 +52,7 @@ class Windows:
         watched: Float,
         categorical: Sequence[int],
         seed: int,
+        haste: float = 1.0,
     ) -> Self:
         """Learn from the rows whose window was over by the cut.
 
@@ -65,6 +66,8 @@ class Windows:
             Days from each row to the cut.
         categorical : sequence of int
         seed : int
+        haste : float
+            So many times fewer trees, each of which weighs so many times more.
         """
         data = _with_due(X, due)
         trees: list[Trees | None] = []
@@ -80,7 +83,7 @@ class Windows:
                 Trees.fit(
                     data[known],
                     hit.astype(np.float64),
-                    options=_options(int(hit.sum()), seed),
+                    options=_options(int(hit.sum()), seed, haste),
                     base=np.full(len(hit), start),
                     categorical=categorical,
                 )
@@ -166,11 +169,11 @@ def _with_due(X: Matrix, due: Float) -> Matrix:
     return np.column_stack([X, due.astype(np.float32)])
 
 
-def _options(events: int, seed: int) -> TreeOptions:
+def _options(events: int, seed: int, haste: float) -> TreeOptions:
     large = events >= 2000
     return TreeOptions(
-        rounds=150 if large else 80,
-        rate=0.05,
+        rounds=round((150 if large else 80) / haste),
+        rate=0.05 * haste,
         leaves=15 if large else 7,
         min_leaf=40,
         seed=seed,

@@ -156,14 +156,19 @@ class _Writer:
     def _refusals(self, refused: Ints) -> list[_Refusal]:
         """Put refusals (b, rules) into words; most accounts share theirs with many others."""
         rules, contacts = self.setting.rules, int(self.contact.sum())
-        kinds, which = np.unique(refused, axis=0, return_inverse=True)
+        if not rules.codes:
+            return [_Refusal({}, "")] * len(refused)
+        keys = np.ascontiguousarray(refused).view(f"V{refused.dtype.itemsize * len(rules.codes)}")
+        made: dict[bytes, _Refusal] = {}
         found = []
-        for kind in kinds:
-            counts = {rules.codes[i]: int(kind[i]) for i in np.flatnonzero(kind)}
-            alone = [rules.permissions[i] for i in np.flatnonzero(kind >= contacts)]
-            why = "; ".join(f"{p.reason} ({p.code})" for p in alone)
-            found.append(_Refusal(counts, f"No contact: {why}." if alone else ""))
-        return [found[i] for i in which.reshape(-1).tolist()]
+        for j, key in enumerate(keys.reshape(-1).tolist()):
+            if key not in made:
+                counts = {rules.codes[i]: int(refused[j, i]) for i in np.flatnonzero(refused[j])}
+                alone = [rules.permissions[i] for i in np.flatnonzero(refused[j] >= contacts)]
+                why = "; ".join(f"{p.reason} ({p.code})" for p in alone)
+                made[key] = _Refusal(counts, f"No contact: {why}." if alone else "")
+            found.append(made[key])
+        return found
 
     def _trace(self, row: int, refusal: _Refusal) -> list[str]:
         """Say which rules refused how many actions, in order of precedence."""

@@ -185,7 +185,10 @@ class Snapshot:
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Snapshot:
         """Keep some rows, in the order given."""
-        return Snapshot._of(self.ledger, self.rows.take(pa.array(rows)))
+        taken = Snapshot._of(self.ledger, self.rows.take(pa.array(rows)))
+        if "claims" in self.__dict__:  # known already: no need to ask the ledger again
+            taken.__dict__["claims"] = _take_claims(self.claims, np.asarray(rows), len(self))
+        return taken
 
     def to_invoice_level(self) -> Snapshot:
         """One row per open claim; a row that names an invoice stays as it is."""
@@ -239,6 +242,16 @@ def _rows(
             "invoice_id": ledger.invoices["invoice_id"].combine_chunks().take(numbers),
         }
     )
+
+
+def _take_claims(claims: pa.Table, rows: npt.NDArray[np.integer[Any]], n: int) -> pa.Table:
+    """Give the claims of some of n rows, in the order of these."""
+    count = np.bincount(claims["row"].to_numpy(), minlength=n)
+    first, own = np.cumsum(count) - count, count[rows]
+    place = np.repeat(first[rows] - (np.cumsum(own) - own), own) + np.arange(own.sum())
+    table = claims.combine_chunks().take(pa.array(place))
+    number = pa.array(np.repeat(np.arange(len(rows)), own), pa.int64())
+    return table.set_column(table.column_names.index("row"), "row", number)
 
 
 def _numbers(ids: pa.Array, known: pa.ChunkedArray, column: str) -> pa.Array:

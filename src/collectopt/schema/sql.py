@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 
 import duckdb
@@ -27,13 +28,28 @@ def query(sql: str, tables: Mapping[str, pa.Table], *, threads: int = 1) -> pa.T
     >>> query("select max(x) as s from t", {"t": pa.table({"x": [1, 2]})}).to_pylist()
     [{'s': 2}]
     """
+    with session(tables, threads=threads) as cursor:
+        return cursor.sql(sql).to_arrow_table()
+
+
+@contextmanager
+def session(
+    tables: Mapping[str, pa.Table], *, threads: int = 1
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a session over Arrow tables; its temporary tables are seen by nobody else.
+
+    Parameters
+    ----------
+    tables, threads
+        As in :func:`query`.
+    """
     # A cursor is a connection of its own: names registered here are seen by nobody else.
     cursor = _engine(threads).cursor()
     try:
         cursor.execute("SET TimeZone = 'UTC'")
         for name, table in tables.items():
             cursor.register(name, table)
-        return cursor.sql(sql).to_arrow_table()
+        yield cursor
     finally:
         cursor.close()
 
