@@ -12,7 +12,7 @@ import numpy as np
 
 from collectopt.exceptions import InputError, NotFittedError
 from collectopt.policy.base import Policy
-from collectopt.policy.engine import Bools, Case, Details
+from collectopt.policy.engine import ALL, Bools, Case, Details, Rows
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State as Facts
 from collectopt.schema import ActionSet, Catalogue, Ledger, Snapshot
@@ -139,12 +139,15 @@ class _InformedCase(Case):
         table[:, 0] = 0.0
         return table
 
-    def values(self, rows: slice) -> FloatArray:
-        """Worth of each action in EUR; nothing is wanted where nothing is past due."""
-        b = range(*rows.indices(len(self.facts)))
-        values = np.full((len(b), len(self.actions)), -np.inf)
-        mine = (self.late >= b.start) & (self.late < b.stop)
-        values[self.late[mine] - b.start] = self.table[mine]
+    def values(self, rows: Rows, columns: Rows = ALL) -> FloatArray:
+        """Worth of actions in EUR; nothing is wanted where nothing is past due."""
+        place = np.full(len(self.facts), -1)
+        place[self.late] = np.arange(len(self.late))
+        here = place[rows]
+        mine = np.flatnonzero(here >= 0)
+        table = self.table[:, columns]
+        values = np.full((len(here), table.shape[1]), -np.inf)
+        values[mine] = table[here[mine]]
         return values
 
     def details(self, rows: slice, action: IntArray) -> Details:
