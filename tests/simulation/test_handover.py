@@ -68,7 +68,7 @@ def rows_of(state: State, account: IntArray) -> IntArray:
 
 @pytest.fixture(scope="module")
 def start() -> State:
-    return Book("shop", accounts=3500, seed=5, weeks=40)._end
+    return Book("shop", accounts=2500, seed=5, weeks=40)._end
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,9 @@ def lives(start: State, late: IntArray) -> dict[tuple[int, int], State]:
     for channel in (WAIT, AGENCY, COURT):
         state = start.fork()
         world.enter(state, plan(late, channel), policy=0)
-        for day in range(1, 401):
+        for day in range(1, 331):
             live(state, 1)
-            if day in {60, 130, 220, 400}:
+            if day in {60, 130, 220, 330}:
                 found[channel, day] = state.fork()
     return found
 
@@ -117,7 +117,7 @@ def test_accounts_balance_through_agency_and_court(agency: State, court: State) 
     balance(court)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     steps=st.lists(st.sampled_from([WAIT, AGENCY, COURT, STOP]), min_size=1, max_size=6),
@@ -277,7 +277,7 @@ def test_the_court_is_paid_at_once_and_repaid_by_some(
 def test_instalments_with_the_bailiff_bring_money(
     start: State, lives: dict[tuple[int, int], State]
 ) -> None:
-    state = lives[COURT, 400]
+    state = lives[COURT, 330]
     kinds = state.record.ints("responses", "kind")
     day = state.record.ints("responses", "day")
     agreed = (kinds == RESPONSES.index("plan_accepted")) & (day > start.day + 80)
@@ -292,7 +292,7 @@ def test_instalments_with_the_bailiff_bring_money(
 
 
 def test_in_the_end_a_file_is_put_to_rest() -> None:
-    start = Book("shop", accounts=500, seed=6, weeks=30)._end
+    start = Book("shop", accounts=300, seed=6, weeks=26)._end
     account = owing(start, 20)
     rows = rows_of(start, account)
     state = handed(start, COURT, account, SHOP.court.rest_days + 1)
@@ -340,19 +340,21 @@ def test_what_agency_and_court_add_is_positive_and_wears_off(
         result: FloatArray = (rest[late] == 0).astype(np.float64)
         return result
 
-    change = {day: cured(lives[channel, day]) - cured(lives[WAIT, day]) for day in (60, 130, 400)}
+    change = {day: cured(lives[channel, day]) - cured(lives[WAIT, day]) for day in (60, 130, 330)}
     root = np.sqrt(len(late))
     for gain in change.values():
         assert gain.mean() > 4 * gain.std(ddof=1) / root
     top = change[130]
     assert top.mean() < 0.30
-    if channel == AGENCY:  # a title keeps working; what an agency gains shrinks again,
-        back = top - change[400]  # since part of the money would have come anyway
-        assert back.mean() > 2 * back.std(ddof=1) / root
+    # What is added comes early, and part of it would have come anyway, only later.
+    late_gain = change[330] - top
+    assert late_gain.mean() < 0.25 * top.mean() + 2 * late_gain.std(ddof=1) / root
+    early = change[60] > 0
+    assert 0.1 < cured(lives[WAIT, 330])[early].mean() < 0.9
 
 
 def test_in_a_placebo_they_cost_money_and_change_nothing() -> None:
-    start = Book("placebo", accounts=800, seed=4, weeks=26)._end
+    start = Book("placebo", accounts=600, seed=4, weeks=22)._end
     late = owing(start)
 
     def told(state: State, table: str) -> list[tuple[int, int, int]]:
