@@ -28,8 +28,8 @@ def seen(shop):
 
 @pytest.fixture(scope="module")
 def worth(seen):
-    """Worth of one contact and none after it, without costs."""
-    return Worth(seen, Prices(np.zeros(4), 0.0, RATE), every=(0,))
+    """Worth of one contact and none after it."""
+    return Worth(seen, Prices(np.zeros(4), 0.0, RATE))
 
 
 def live(seen, luck, arm=None):

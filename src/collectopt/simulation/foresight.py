@@ -159,12 +159,6 @@ class Foresight:
         result: FloatArray = np.exp(-total[:, GRID.week_end])
         return result
 
-    @cached_property
-    def lift_weekly(self) -> FloatArray:
-        """Factor on what a contact at the start of each week brings, (J, WEEKS)."""
-        total = np.cumsum(self.hazards[1] * GRID.width, axis=1)[:, GRID.week_end]
-        return np.diff(total, axis=1, prepend=0.0) / 7.0
-
     def open_by_day(self) -> FloatArray:
         """Share of each claim open at the start of each of the next days, (J, READ_DAYS)."""
         total = np.cumsum(self.hazards[0][:, : READ_DAYS - 1], axis=1)

@@ -36,8 +36,8 @@ class Informed(Policy):
     it computes what each action is worth in EUR (see `collectopt.simulation.worth`), and the
     choice under rules, capacities and budget is made as for every other policy.
 
-    It is no proven optimum: later contacts are counted in with a few simple ways to go on, and
-    what a contact does to claims not yet due is left out.
+    It is myopic and no proven optimum: it counts neither what a contact tires for later ones nor
+    what later ones would bring anyway, and leaves out claims that are not yet due.
 
     Parameters
     ----------

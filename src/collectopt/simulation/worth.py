@@ -1,9 +1,9 @@
-"""What each contact is worth in EUR to one who knows the truth, later contacts counted in.
+"""What each contact is worth in EUR to one who knows the truth.
 
-Every account has the best of a few ways to go on: its best message every so many weeks, or none.
-A contact of this week is worth what its account then loses less, cash not collected being the
-loss, with the best way to go on after it, tired by it where it was reached, against the best way
-to go on without it; less its cost and the expected harm.
+A contact of this week is worth the discounted cash that its account then pays more within half a
+year, what is still open then being lost; no later contact is counted in. That reckoning is myopic.
+To count in the messages that may follow, and how a contact tires for them, was tried: the forecasts
+were as true, contacts were put off, and runs of half a year brought less.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collectopt.simulation.kinds import CHANNELS, EMAIL, PHONE, SMS, TONES
 from collectopt.simulation.noise import FloatArray, IntArray
 
 _C, _T = len(CHANNELS), len(TONES)
-_TIRING, _FADING = 0.5, 0.96  # of harm by fatigue; of fatigue a day
+_TIRING = 0.5  # of harm by fatigue
 _PROMISE_DAYS = 6  # from a promise to the money
 _PLAN_STEP, _PLAN_START = 30, 13
 _EASY, _TIGHT, _AGAIN = 0.95, 0.72, 0.6  # chances to pay an instalment
@@ -53,13 +53,10 @@ class Worth:
     ----------
     foresight : Foresight
     prices : Prices
-    every : tuple of int
-        Weeks from one message to the next in the ways to go on, 0 = no message any more.
     """
 
     foresight: Foresight
     prices: Prices
-    every: tuple[int, ...] = (1, 2, 3, 4, 6, 10, 0)
 
     # What is known of the accounts ----------------------------------------------------------
 
@@ -109,7 +106,7 @@ class Worth:
         loss = effects.complaint * self.prices.complaint + leave * value
         return loss[:, None] * np.array(effects.harm_tone)
 
-    # Going on -------------------------------------------------------------------------------
+    # What open money costs ------------------------------------------------------------------
 
     @cached_property
     def discount(self) -> FloatArray:
@@ -121,91 +118,6 @@ class Worth:
     def drop(self) -> FloatArray:
         """What a EUR open at the end of each week costs; all of it after the last, (WEEKS,)."""
         return -np.diff(self.discount, append=0.0)
-
-    @cached_property
-    def alive(self) -> FloatArray:
-        """Whether each claim is still worked on in each week, (J, WEEKS)."""
-        state, rows = self.foresight.state, self.foresight.rows
-        past = state.day - state.claims.due[rows]
-        weeks = 7 * np.arange(WEEKS)
-        return (past[:, None] + weeks < state.kind.write_off_days).astype(np.float64)
-
-    @cached_property
-    def message(self) -> tuple[IntArray, IntArray, FloatArray]:
-        """Best message to go on with: channel, tone, and probability to reach, (n,) each."""
-        state, seen = self.foresight.state, self.foresight
-        lift = (seen.lift_weekly[:, :3].mean(axis=1)) * seen.survival[:, -1] * seen.euros
-        stake = np.bincount(seen.owner, weights=lift, minlength=len(self.account))
-        reach = self.reach(np.array([12.0]))[:, :, 0]
-        gain = self.mass * stake[:, None, None] - self.harm[:, None, :]
-        worth = reach[:, :, None] * gain - self.prices.cost[:, None]
-        worth[~state.permitted[self.account]] = -np.inf
-        worth[:, PHONE] = -np.inf
-        cheap = np.isfinite(worth[:, : SMS + 1]).any(axis=(1, 2))
-        worth[cheap, SMS + 1 :] = -np.inf
-        flat = worth.reshape(len(self.account), -1).argmax(axis=1)
-        channel, tone = flat // _T, flat % _T
-        rho = reach[np.arange(len(flat)), channel] * np.isfinite(worth).any(axis=(1, 2))
-        return channel, tone, rho
-
-    def going_on(self, tired: FloatArray, now: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Best way to go on from the next week.
-
-        Parameters
-        ----------
-        tired : (n,) float64
-            Fatigue after this week's contact.
-        now : (J, WEEKS) float64
-            Hazard that this week's contact has added by the end of each week.
-
-        Returns
-        -------
-        share : (J, WEEKS) float64
-            Factor on the share of each claim that is open, by contacts to come.
-        cost : (n,) float64
-            Cost of those contacts and their harm, EUR.
-        """
-        best, n = np.full(len(self.account), np.inf), len(self.account)
-        share = np.ones_like(now)
-        spent = np.zeros(n)
-        seen = self.foresight
-        for every in self.every:
-            factor, cost = self._stream(tired, now, every)
-            loss = seen.euros * (seen.survival * np.exp(-now) * factor @ self.drop)
-            total = np.bincount(seen.owner, weights=loss, minlength=n) + cost
-            better = total < best - 1e-9
-            best = np.where(better, total, best)
-            spent = np.where(better, cost, spent)
-            share = np.where(better[seen.owner, None], factor, share)
-        return share, spent
-
-    def _stream(
-        self, tired: FloatArray, now: FloatArray, every: int
-    ) -> tuple[FloatArray, FloatArray]:
-        seen, effects = self.foresight, self.foresight.state.kind.effects
-        channel, tone, rho = self.message
-        rows = np.arange(len(self.account))
-        fresh = self.mass[rows, channel, tone] * (1.0 + effects.fatigue * self.fatigue)
-        harm = self.harm[rows, tone]
-        week_keep = np.exp(-7.0 / effects.decay_days)
-        factor, cost = np.ones_like(now), np.zeros(len(rows))
-        excited, total, f = np.zeros(len(rows)), np.zeros(len(now)), tired.copy()
-        still = seen.survival * np.exp(-now) * self.alive
-        for week in range(1, WEEKS):
-            f = f * _FADING**7
-            excited = excited * week_keep
-            if every and (week - 1) % every == 0:
-                reached = 1.0 - np.exp(-fresh / (1.0 + effects.fatigue * f))
-                excited = excited - np.log1p(-rho * reached)
-                due = np.zeros(len(rows))
-                np.maximum.at(due, seen.owner, still[:, week - 1] * factor[:, week - 1])
-                each = self.prices.cost[channel] + rho * harm * (1.0 + _TIRING * f)
-                cost += due * each * self.discount[week - 1] * (rho > 0)
-                f = f + rho
-            added = excited * (1.0 - week_keep)
-            total = total + added[seen.owner] * seen.lift_weekly[:, week] * self.alive[:, week]
-            factor[:, week] = np.exp(-total)
-        return factor, cost
 
     # Contacts of this week -----------------------------------------------------------------
 
@@ -253,19 +165,17 @@ class Worth:
         by_channel[PHONE] = 1.6
         return np.minimum((chance * may)[:, None] * by_channel, 1.0) * (1.0 - self._promise)
 
-    def _plan_loss(self, open_share: FloatArray) -> FloatArray:
-        """Loss on a claim of 1 EUR that goes into instalments, (J,).
+    def _plan_loss(self) -> FloatArray:
+        """Loss on a claim of 1 EUR that goes into instalments now, (J,).
 
-        Parameters
-        ----------
-        open_share : (J, WEEKS) float64
-            Share open without a plan; a broken plan falls back to it.
+        A plan that breaks falls back to the claim's own hazards.
         """
         seen = self.foresight
         count = np.clip(np.ceil(self._total / 40.0), 2, 6)[seen.owner]
         middle = int(np.searchsorted(GRID.ahead, _PLAN_STEP))
         once = _EASY + (_TIGHT - _EASY) * seen.tight[: len(seen.rows), middle]
         pays = once + (1.0 - once) * once * _AGAIN
+        open_share = seen.survival
         later = np.cumsum((open_share * self.drop)[:, ::-1], axis=1)[:, ::-1]
         kept = np.zeros(len(count))
         alive = np.ones(len(count))
@@ -286,36 +196,26 @@ class Worth:
 
     @cached_property
     def gains(self) -> FloatArray:
-        """EUR that a reached contact brings, by channel, tone, offer and day of reading.
+        """EUR of cash that a reached contact brings, by channel, tone, offer and day of reading.
 
-        Later contacts and what they cost are counted in, the harm of this one is not;
-        (n, 4, 3, 2, READ_DAYS).
+        Shape (n, 4, 3, 2, READ_DAYS).
         """
         seen, n = self.foresight, len(self.account)
-        waiting, wait_cost = self.going_on(self.fatigue, np.zeros_like(seen.survival))
-        open_wait = seen.survival * waiting
-        loss_wait = np.bincount(
-            seen.owner, weights=seen.euros * (open_wait @ self.drop), minlength=n
+        waiting = np.bincount(
+            seen.owner, weights=seen.euros * (seen.survival @ self.drop), minlength=n
         )
         links = {EMAIL, SMS} if seen.state.kind.payment.links else set()
         by_link = {link: seen.lift(link=link) for link in (True, False)}
-        channel, tone, _ = self.message
-        usual = self.mass[np.arange(n), channel, tone][seen.owner]
-        after, after_cost = self.going_on(
-            self.fatigue + 1.0, usual[:, None] * by_link[bool(links)][:, 0]
-        )
-        opened = seen.survival * after
-        broken = self._plan_loss(open_wait)
+        broken = self._plan_loss()
         mass = self.mass[seen.owner]
         kept = (self._promise * self._keep[:, None])[seen.owner]
         plan, open_by_day = self._plan[seen.owner], seen.open_by_day()
-        before = loss_wait + wait_cost
         result = np.empty((n, _C, _T, 2, READ_DAYS))
         for c in range(_C):
             lift = by_link[c in links]
             for day in range(READ_DAYS):
                 rest = np.exp(-mass[:, c, :, None] * lift[:, day][:, None, :])
-                rest *= (opened * self.drop)[:, None, :]
+                rest *= (seen.survival * self.drop)[:, None, :]
                 paid = (day + _PROMISE_DAYS) // 7
                 loss = rest.sum(axis=2) - kept[:, [c]] * rest[:, :, paid:].sum(axis=2)
                 other = (open_by_day[:, day] * broken)[:, None]
@@ -323,6 +223,5 @@ class Worth:
                 for o, each in enumerate((loss, offered)):
                     total = np.zeros((n, _T))
                     np.add.at(total, seen.owner, seen.euros[:, None] * each)
-                    saved = self._plan[:, c] * after_cost if o else 0.0
-                    result[:, c, :, o, day] = (before - after_cost + saved)[:, None] - total
+                    result[:, c, :, o, day] = waiting[:, None] - total
         return result
