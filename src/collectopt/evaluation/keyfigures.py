@@ -21,6 +21,7 @@ from collectopt.evaluation.claimbook import BUCKETS, Book, ints, micros, strings
 from collectopt.exceptions import InputError
 from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger
+from collectopt.schema.tables import NO_CONTACT
 from collectopt.schema.times import DAY_US, AsOf, to_instant
 
 Ints = NDArray[np.int64]
@@ -309,9 +310,11 @@ def _effort(book: Book, start: int, end: int) -> list[Kpi]:
     timeline = book.ledger.timeline
     mine = np.isin(ints(timeline.contacts["account"]), book.account)
     at = micros(timeline.contacts["known_at"])
-    sent = mine & (at >= start) & (at < end) & (strings(timeline.contacts["channel"]) != "none")
-    costs = timeline.contacts["cost"].to_numpy().astype(np.float64)[sent]
-    cost = float(np.nansum(costs)) if np.isfinite(costs).any() else (NAN if sent.any() else 0.0)
+    channel = strings(timeline.contacts["channel"])
+    done = mine & (at >= start) & (at < end) & (channel != "none")
+    sent = done & ~np.isin(channel, NO_CONTACT)
+    costs = timeline.contacts["cost"].to_numpy().astype(np.float64)[done]
+    cost = float(np.nansum(costs)) if np.isfinite(costs).any() else (NAN if done.any() else 0.0)
     moves = (book.move_known >= start) & (book.move_known >= book.due[book.move_claim])
     cash = book.move_cents[moves & book.move_cash].sum() / 100
     credited = book.move_cents[moves & ~book.move_cash].sum() / 100

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.tables import NO_CONTACT
 from collectopt.schema.times import local_time
 
 _CODED = (
@@ -47,7 +48,7 @@ class Inputs:
             "accounts": ledger.accounts,
             "invoices": timeline.claims,
             "contacts": timeline.contacts.filter(
-                pc.not_equal(timeline.contacts["channel"], "none")
+                pc.invert(pc.is_in(timeline.contacts["channel"], pa.array(NO_CONTACT)))
             ),
         }
         codes: dict[str, pa.Array] = {}

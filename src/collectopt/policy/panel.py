@@ -18,6 +18,7 @@ from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.log import DecisionLog
 from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.tables import NO_CONTACT
 from collectopt.schema.times import INSTANT, AsOf, local_time, to_instant
 
 Ints = NDArray[np.int64]
@@ -151,7 +152,7 @@ def encode(contacts: pa.Table, ledger: Ledger, actions: ActionSet) -> Ints:
     for i, triple in enumerate(triples):
         rows.setdefault(triple, []).append(i)
     for (channel, tone, offer), at in rows.items():
-        special = channel in {"none", "agency", "court", "stop"}
+        special = channel in NO_CONTACT
         members = groups.get((channel, None, "none") if special else (channel, tone, offer))
         if members is not None:
             slots = actions.day[members] * 24.0 + actions.hour[members]

@@ -17,7 +17,7 @@ from collectopt.exceptions import InputError
 from collectopt.rules.layout import Layout
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.snapshot import Snapshot
-from collectopt.schema.tables import HOLD_KINDS
+from collectopt.schema.tables import HOLD_KINDS, NO_CONTACT
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -29,7 +29,6 @@ _REACH = ("delivered", "opened", "clicked", "answered", "bounced")
 _ENDS = ("to_at", "ended_at")
 # The other kinds bind the person: every account with the same customer_id.
 _OF_ACCOUNT = ("dispute", "promise", "payment_plan", "service", "agency", "court")
-_NO_CONTACT = ("none", "agency", "court", "stop")
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,7 +287,7 @@ class _Contacts:
     def of(cls, snapshot: Snapshot, catalogue: Catalogue, as_of: int) -> _Contacts:
         ledger = snapshot.ledger
         table = ledger.timeline.contacts
-        real = pc.invert(pc.is_in(table["channel"], pa.array(_NO_CONTACT)))
+        real = pc.invert(pc.is_in(table["channel"], pa.array(NO_CONTACT)))
         table = table.filter(pc.and_(pa.array(_micros(table["known_at"]) < as_of), real))
         account, sent_at = table["account"].to_numpy().astype(np.int64), _micros(table["sent_at"])
         # a tone that is not known counts as the gentlest: the next step is the smallest then

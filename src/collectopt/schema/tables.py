@@ -83,6 +83,8 @@ CHANNELS = (
     "none", "email", "sms", "phone", "letter", "push", "app", "whatsapp", "messenger", "chat",
     "portal", "voice", "visit", "fax", "agency", "court", "stop",
 )  # fmt: skip
+# Decisions that send nothing to the customer.
+NO_CONTACT = ("none", "agency", "court", "stop")
 TONES = (
     "friendly", "cooperative", "gentle", "soft", "warm", "polite", "neutral", "factual", "firm",
     "formal", "urgent", "serious", "strict", "final",
