@@ -70,6 +70,16 @@ def test_a_conversation_brings_far_more_than_a_letter(result: Calibration) -> No
     assert spoken.simulated > 25
 
 
+def test_those_who_pay_on_time_anyway_are_not_moved(result: Calibration) -> None:
+    row = _row(result, "Barboni et al., on-time", "sms - control, late", 15)
+    assert abs(row.simulated) < 1.0
+
+
+def test_a_text_before_the_due_date_makes_more_pay_on_time(result: Calibration) -> None:
+    early = _row(result, "Cadena", "sms - control, full %", 7)
+    assert 5 < early.simulated < 11
+
+
 def test_wordings_differ_by_about_a_point_and_a_half(result: Calibration) -> None:
     spread = _row(result, "Wordings", "sd of a reminder's wordings", 30)
     assert 1.0 < spread.simulated < 2.0

@@ -80,6 +80,10 @@ class Setting:
         Contacts that everybody gets, the control group too.
     promise : float
         Factor on promises to pay; 0 where nobody can be spoken to.
+    near : float
+        Factor on the hazard of paying before and around the due date.
+    pre_due : int
+        Days before the due date from which on contacts may go out.
     wordings : bool
         Whether each wording has the hidden quality that it has in books; without it, content
         alone counts.
@@ -96,6 +100,8 @@ class Setting:
     forget: float | None = None
     usual: tuple[Contact, ...] = ()
     promise: float = 1.0
+    near: float = 1.0
+    pre_due: int = 0
     wordings: bool = False
 
     def kind(self) -> Kind:
@@ -106,6 +112,8 @@ class Setting:
                 of,
                 share=share,
                 late=self.pace * _BASE * (of.late / _BASE) ** self.spread,
+                early=of.early * self.near,
+                near=of.near * self.near,
                 fade_days=self.fade_days,
                 tight=of.tight if self.tight is None else self.tight,
                 forget=of.forget if self.forget is None else self.forget,
@@ -165,6 +173,7 @@ def opening(setting: Setting, accounts: int, seed: int) -> State:
     tight = np.array([of.tight for of in kind.types])[people.type]
     state.tight = noise.uniform(Purpose.LIQUIDITY, who) < tight
     state.issued[:] = 1
+    state.pre_due_days = setting.pre_due
     world.begin_day(state)
     return state
 
