@@ -7,7 +7,7 @@ export OMP_NUM_THREADS := 1
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint types real bench calibration notebook clean
+.PHONY: help demo test test-slow check lint types real headline headline-full bench calibration notebook clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,12 @@ types: $(VENV)/.dev ## mypy --strict
 real: $(VENV)/.user ## Yearly walk-forward on the road traffic fines (needs COLLECTOPT_DATA)
 	$(BIN)/python benchmarks/real.py
 
+headline: $(VENV)/.user ## The policy against a ladder in simulated books (half an hour on 2 cores)
+	$(BIN)/python benchmarks/headline.py
+
+headline-full: $(VENV)/.user ## The same with 12,000 accounts and 5 seeds (hours)
+	$(BIN)/python benchmarks/headline.py --accounts 12000 --seeds 5
+
 bench: $(VENV)/.user ## Speed beside the natural way
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/simulation.py
@@ -55,4 +61,4 @@ notebook: $(VENV)/.dev ## Turn notebooks/*.py into .ipynb
 	$(BIN)/jupytext --to ipynb notebooks/*.py
 
 clean: ## Remove the environment and outputs
-	rm -rf $(VENV) demo real .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo real headline .pytest_cache .mypy_cache .ruff_cache
