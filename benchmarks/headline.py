@@ -76,7 +76,7 @@ def live(job: Job, out: Path) -> float:
         "library": library,
         "thrifty": library.with_objective(dear),
         "informed": co.simulation.Informed(catalogue),
-        "silence": co.NoContact(catalogue),
+        "silence": co.policy.NoContact(catalogue),
     }
     table = book.run(policies, weeks=WEEKS).to_pandas()
     temporary = job.file(out).with_suffix(".tmp")
