@@ -36,7 +36,6 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from scipy.stats import t as student
 
 import collectopt as co
@@ -102,7 +101,7 @@ def main() -> None:
     began = time.monotonic()
     compute([job for job in jobs if not job.file(options.out).exists()], options, console)
     runs = pd.concat([pd.read_csv(job.file(options.out)) for job in jobs], ignore_index=True)
-    show(runs, options.kinds, console)
+    show(runs, options.kinds)
     (options.out / "summary.json").write_text(json.dumps(summary(runs, options.kinds), indent=1))
     console.print(f"{len(jobs)} books, {time.monotonic() - began:.0f} s. All of it is simulated.")
 
@@ -149,12 +148,12 @@ class Figure:
         value = over.mean() / under.mean()
         return cls(float(value), cls.of((over - value * under) / under.mean()).half)
 
-    def show(self, scale: float = 100.0, unit: str = " %", *, sign: bool = True) -> str:
+    def show(self, scale: float = 100.0, unit: str = " %", digits: int = 1) -> str:
         """Print as a number with its half width."""
         if np.isnan(self.mean):
             return "-"
-        head = f"{scale * self.mean:+.1f}" if sign else f"{scale * self.mean:.1f}"
-        return head + unit + ("" if np.isnan(self.half) else f" ±{scale * self.half:.1f}")
+        head = f"{scale * self.mean:+,.{digits}f}{unit}"
+        return head + ("" if np.isnan(self.half) else f" ±{scale * self.half:,.{digits}f}")
 
 
 def column(runs: pd.DataFrame, kind: str, policy: str, name: str) -> np.ndarray:
@@ -219,8 +218,8 @@ def lines(runs: pd.DataFrame, kinds: list[str]) -> Iterator[tuple[str, ...]]:
                 found["late"].show(),
                 found["cost"].show(),
                 found["cost at equal recovery"].show(),
-                found["net"].show(1.0, ""),
-                found["headroom"].show(1.0, "", sign=False) if kind != "placebo" else "-",
+                found["net"].show(1.0, "", 0),
+                found["headroom"].show(1.0, "", 2) if kind != "placebo" else "-",
             )
 
 
@@ -230,16 +229,11 @@ HEAD = (
 )  # fmt: skip
 
 
-def show(runs: pd.DataFrame, kinds: list[str], console: Console) -> None:
-    """Print the table, and once more as Markdown rows."""
-    table = Table(*HEAD, title="Against the ladder over 26 weeks (simulated)")
-    rows = list(lines(runs, kinds))
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+def show(runs: pd.DataFrame, kinds: list[str]) -> None:
+    """Print the table in Markdown."""
     print("| " + " | ".join(HEAD) + " |")
     print("|" + "---|" * len(HEAD))
-    for row in rows:
+    for row in lines(runs, kinds):
         print("| " + " | ".join(row) + " |")
 
 
