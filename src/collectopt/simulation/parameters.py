@@ -61,7 +61,7 @@ class Parameters:
     --------
     >>> parameters = Parameters.packaged()
     >>> parameters.sources["effects.decay_days"]
-    ('chehrazi_2015',)
+    ('chirico_2019', 'chehrazi_2015')
     >>> parameters.kinds()["placebo"].effects.strength
     (0.0, 0.0, 0.0, 0.0)
     """
