@@ -85,7 +85,7 @@ def test_a_contact_brings_what_was_foreseen(seen, worth, untouched, channel, ton
     weekday = seen.state.calendar.date(seen.state.day).weekday()
     assert weekday == 0
     day = 2 if c == LETTER else 0
-    foreseen = worth.gains[:, c, tone, offer, day] * worth.reach(np.array([10.0]))[:, c, 0]
+    foreseen = worth.gains[:, c, tone, offer, day] * worth.reach(np.array([10.0]))[:, c, 0, 0]
     found = np.zeros(len(seen.account))
     for luck, opened in enumerate(untouched):
         with_contact = cash(seen, live(seen, 500 + luck, (c, tone, offer)))

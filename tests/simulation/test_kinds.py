@@ -211,3 +211,23 @@ def test_wordings_differ_as_much_as_trials_find() -> None:
 def test_every_kind_can_be_asked_for() -> None:
     for name in KINDS:
         assert Book(name, accounts=20, weeks=4).ledger().accounts.num_rows == 20
+
+
+def test_people_are_reached_best_on_their_own_day_of_the_week() -> None:
+    book = _book("shop", 3000)
+    state, people = book._end, book._end.people
+    everybody = np.arange(book.accounts)
+    hour = people.hour
+    for channel in range(4):
+        channels = np.full(book.accounts, channel)
+        week = np.array([reacting.reach(state, everybody, channels, hour, d) for d in range(7)])
+        best = (state.calendar.date(state.day).weekday() + week.argmax(axis=0)) % 7
+        if channel == 2:  # a letter waits until it is opened
+            assert (week == week[0]).all()
+            continue
+        free = week.max(axis=0) < 0.97
+        assert (best[free] == people.weekday[free]).all()
+        more = state.kind.effects.best_day
+        assert np.allclose(week[:, free].mean(axis=0) * (1 + more), week[:, free].max(axis=0))
+    assert set(people.weekday[people.business]) == set(range(5))
+    assert set(people.weekday[~people.business]) == set(range(6))

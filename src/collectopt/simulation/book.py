@@ -19,7 +19,7 @@ from collectopt.simulation.calendar import Calendar
 from collectopt.simulation.capacities import Terms
 from collectopt.simulation.feed import Feed
 from collectopt.simulation.kinds import CHANNELS, OFFERS, TONES, CustomerType, kind_of
-from collectopt.simulation.noise import FloatArray, Noise
+from collectopt.simulation.noise import FloatArray, IntArray, Noise
 from collectopt.simulation.population import METHODS, Population, draw_population
 from collectopt.simulation.result import Result
 from collectopt.simulation.run import Entry, Policy, Tick, check_length, compare, named, play
@@ -45,6 +45,8 @@ class Truth:
         reaches the person.
     preferred_hour : (n,) float64
         Local hour at which the person is reached best.
+    preferred_weekday : (n,) int64
+        Day of the week on which the person is reached best, 0 = Monday.
     persuasion : (n, 4, 3) float64
         Cumulative hazard of paying what is past due that a contact adds, by channel and tone,
         once it reaches a person who is not tired of contacts; 0.09 = about 9 points of those who
@@ -71,6 +73,7 @@ class Truth:
     type: npt.NDArray[np.str_]
     reach: FloatArray
     preferred_hour: FloatArray
+    preferred_weekday: IntArray
     persuasion: FloatArray
     wording: FloatArray
     tight: npt.NDArray[np.bool_]
@@ -198,6 +201,7 @@ class Book:
             type=names[people.type],
             reach=people.reach * ~people.bad_address,
             preferred_hour=people.hour,
+            preferred_weekday=people.weekday,
             persuasion=people.persuasion[:, None, None] * strength * people.tone[:, None, :],
             wording=state.wording,
             tight=state.tight,

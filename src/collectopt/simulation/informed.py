@@ -132,7 +132,8 @@ class _InformedCase(Case):
         post = np.where(channel == LETTER, _POST[(self.weekday + day) % 7], 0)
         read = np.minimum(day + post, READ_DAYS - 1)
         gains = self.worth.gains[:, channel, tone, offer, read] - self.worth.harms[:, tone, read]
-        gains *= self.worth.reach(hours)[:, channel, hour.reshape(-1)]
+        reach = self.worth.reach(hours, int(day.max(initial=0)) + 1)
+        gains *= reach[:, channel, hour.reshape(-1), day]
         gains -= self.worth.open_now[:, day] * a.cost[contact]
         table = np.full((len(self.late), len(a)), -np.inf)
         table[:, contact] = gains

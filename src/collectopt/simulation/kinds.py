@@ -106,6 +106,8 @@ class Effects:
         Probability at each reached contact; tone and fatigue multiply the last two.
     harm_tone : tuple of float
         Factor on complaint and leave by tone.
+    best_day : float
+        How much likelier a person is reached on the preferred day of the week, as a share.
     wording : float
         Standard deviation of the logarithm of the hidden quality of a wording (channel x tone).
     scale : float
@@ -122,6 +124,7 @@ class Effects:
     complaint: float
     leave: float
     harm_tone: ByTone
+    best_day: float
     wording: float
     scale: float
 

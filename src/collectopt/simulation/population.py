@@ -50,6 +50,8 @@ class Population:
         Probability by channel to be reached at the preferred hour.
     hour : (n,) float64
         Preferred local hour.
+    weekday : (n,) int64
+        Preferred day of the week, 0 = Monday; firms from Monday to Friday, others to Saturday.
     attrition : (n,) float64
         Probability a week to leave without a cause.
     method : (n,) int64
@@ -81,6 +83,7 @@ class Population:
     tone: FloatArray
     reach: FloatArray
     hour: FloatArray
+    weekday: IntArray
     attrition: FloatArray
     method: IntArray
     names_invoice: BoolArray
@@ -170,6 +173,7 @@ def draw_population(kind: Kind, accounts: int, noise: Noise) -> Population:
             9.0 + 6.0 * uniform(13),
             np.array([8.5, 12.5, 17.5, 19.5])[_pick(uniform(14), np.array([2, 2, 3, 3.0]))],
         ),
+        weekday=np.floor(np.where(business, 5.0, 6.0) * uniform(25)).astype(np.int64),
         attrition=tie.attrition
         * gammaincinv(tie.attrition_shape, uniform(15))
         / tie.attrition_shape,

@@ -55,15 +55,25 @@ def _deliver(state: State, sent: Contacts) -> None:
     _schedule_reading(state, sent.take(reached & ~wrong))
 
 
-def reach(state: State, account: IntArray, channel: IntArray, hour: FloatArray) -> FloatArray:
-    """Probability that a contact at a local hour reaches the person."""
-    people = state.people
+def reach(
+    state: State,
+    account: IntArray,
+    channel: IntArray,
+    hour: FloatArray,
+    ahead: IntArray | int = 0,
+) -> FloatArray:
+    """Probability that a contact at a local hour, so many days ahead, reaches the person."""
+    people, more = state.people, state.kind.effects.best_day
     match = np.exp(-0.5 * ((hour - people.hour[account]) / 3.5) ** 2)
     floor = np.array([0.8, 0.85, 1.0, 0.4])[channel]
     chance = people.reach[account, channel] * (floor + (1.0 - floor) * match)
+    weekday = (state.calendar.date(state.day).weekday() + ahead) % 7
+    best = people.weekday[account] == weekday
+    # The other six days lose what the best one gains; a letter waits on the table.
+    chance = chance * np.where(channel == LETTER, 1.0, np.where(best, 1.0 + more, 1.0 - more / 6.0))
     drift, shifts = state.kind.drift, state.shifts
     if drift is None or not shifts:
-        return chance
+        return np.minimum(chance, 0.97)
     return np.minimum(chance * np.array(drift.reach)[channel] ** shifts, 0.97)
 
 

@@ -84,17 +84,13 @@ class Worth:
         )
         return found.reshape(n, _C, _T)
 
-    def reach(self, hours: FloatArray) -> FloatArray:
-        """Probability to be reached by channel and hour, (n, 4, hours)."""
-        state, n, h = self.foresight.state, len(self.account), len(hours)
-        found = reacting.reach(
-            state,
-            np.repeat(self.account, _C * h),
-            np.tile(np.repeat(np.arange(_C), h), n),
-            np.tile(hours, n * _C),
-        )
+    def reach(self, hours: FloatArray, days: int = 1) -> FloatArray:
+        """Probability to be reached by channel, hour and day from today on, (n, 4, hours, days)."""
+        state, shape = self.foresight.state, (len(self.account), _C, len(hours), days)
+        who, channel, hour, ahead = np.indices(shape).reshape(4, -1)
+        found = reacting.reach(state, self.account[who], channel, hours[hour], ahead)
         right = ~state.people.bad_address[self.account]
-        return found.reshape(n, _C, h) * right[:, :, None]
+        return found.reshape(shape) * right[:, :, None, None]
 
     @cached_property
     def harm(self) -> FloatArray:
