@@ -63,7 +63,7 @@ class MarginalValue(Policy):
     References
     ----------
     van de Geer, Wang and Bhulai (2018), Data-driven consumer debt collection via machine learning
-    and approximate dynamic programming, SSRN 3250755. There the actions are telephone calls under
+    and approximate dynamic programming. There the actions are telephone calls under
     a daily limit; here they are those of the catalogue.
 
     Examples
