@@ -183,7 +183,7 @@ def test_effort_and_harm(book: Book, lived: Lived) -> None:
     assert figures["opt_outs"] == (new.kind == "opted_out").sum()
     gone = (state.left >= start.day) & (state.left <= state.day)
     assert figures["left"] == gone.sum() > 0
-    assert figures["churned_value"] == pytest.approx(state.people.lifetime_value[gone].sum())
+    assert figures["churned_value"] == pytest.approx(state.expected_loss - start.expected_loss)
 
 
 def test_a_meter_changes_nothing(book: Book, lived: Lived) -> None:

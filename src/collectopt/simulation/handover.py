@@ -138,9 +138,7 @@ def _offend(state: State, account: IntArray, leave: float, complaint: float) -> 
 
     angry = account[luck(3) < complaint]
     state.record.respond("complained", angry, state.day, np.full(len(angry), 15.0))
-    gone = account[luck(4) < leave]
-    state.driven[gone] |= state.left[gone] > state.day
-    state.leave(gone)
+    state.drive_away(account, np.full(len(account), leave), luck(4))
 
 
 def _court(state: State, rows: IntArray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from collectopt.simulation.state import State
 from collectopt.simulation.watching import ClaimWatch
 
 HORIZONS = (30, 60, 90)
+RUN_OFF = 13
 ACTIONS = (*CHANNELS, "agency", "court")
 # How hard a step is felt: the channel's weight x (rank of the tone + 1) / (number of tones).
 SEVERITY = np.array([0.3, 0.4, 0.6, 0.8, 1.0, 1.0])
@@ -76,7 +78,9 @@ FIGURES = (
     Figure("discounted", "EUR", "discounted cash", "cash on claims open at the start, plus cash on "
            "claims sold and fallen due in the run less their amount at the due date, all at the "
            "discount rate of the catalogue from the start on: sales are charged at their amount, "
-           "so that customers lost or won back count in their lifetime value alone"),
+           "so that customers lost or won back count in their lifetime value alone; after the run "
+           f"the world lives on for {RUN_OFF} weeks without contacts, and cash on these claims "
+           "counts till then"),
     Figure("dso", "days", "DSO", "mean receivables / credit sales x days of the run; what is "
            "written off is no receivable"),
     Figure("cost", "EUR", "process cost", "contacts that were sent, and fees of agency and court"),
@@ -90,13 +94,14 @@ FIGURES = (
     Figure("opt_outs", "count", "opt-outs", "channels forbidden by customers"),
     Figure("left", "count", "customers left", "for whatever reason; those whom contacts drove away "
            "show in the difference between two policies"),
-    Figure("churned_value", "EUR", "lifetime value left", "lifetime value of the customers who "
-           "left, each once; read the difference between two policies"),
+    Figure("churned_value", "EUR", "lifetime value lost", "chance to leave because of a contact, "
+           "an agency or a court, times the lifetime value, summed up: the expectation, since the "
+           "few who do leave are mostly luck; who leaves by himself is not in it"),
     Figure("harshness", "index", "harshness", "severity of what was sent by account past due at "
            "some time of the run; severity = weight of the channel (e-mail 0.3, SMS 0.4, letter "
            "0.6, phone 0.8) x (rank of the tone + 1) / tones; agency and court 1"),
     Figure("written_off", "EUR", "written off", "open amount of the claims written off in the run"),
-    Figure("net_value", "EUR", "net value", "discounted cash - process cost - lifetime value left "
+    Figure("net_value", "EUR", "net value", "discounted cash - process cost - lifetime value lost "
            "- complaints x their cost"),
 )  # fmt: skip
 
@@ -154,7 +159,7 @@ class Meter:
         self._claims = ClaimWatch(start, self._days, terms.discount_rate)
         self._late = np.zeros(len(start.people), dtype=np.bool_)
         self._receivables = np.zeros(self._days)
-        self._over_capacity = 0
+        self._over_capacity, self._loss = 0, start.expected_loss
 
     def turn_away(self, count: int) -> None:
         """Note decisions that the limits of a run did not let through."""
@@ -170,19 +175,23 @@ class Meter:
         rows = rows[(claims.issued[rows] < state.day) & ~claims.written_off[rows]]
         self._receivables[day] = claims.open[rows].sum() / 100.0
 
-    def read(self, state: State) -> Outcome:
+    def read(self, state: State, later: Iterable[State] = ()) -> Outcome:
         """Sum up a run that has ended.
 
         Parameters
         ----------
         state : State
             The world at the decision after the last week.
+        later : iterable of State
+            The same world week by week after the run, for cash that comes in late.
         """
         self._claims.follow(state, self._days)
         new = state.record.since(self._mark)
         steps = self._steps(new)
         found = {**self._money(state, new), **self._shares(state), **self._effort(new, steps)}
         found |= self._harm(state, new)
+        cash, actions, curve = self._cash(new), self._actions(steps), self._curve()
+        found["discounted"] = self._worth(state, later)
         found["net_value"] = (
             found["discounted"]
             - found["cost"]
@@ -190,7 +199,7 @@ class Meter:
             - self._terms.complaint_cost * found["complaints"]
         )
         figures = {figure.name: float(found[figure.name]) for figure in FIGURES}
-        return Outcome(figures, self._cash(new), self._curve(), self._actions(steps))
+        return Outcome(figures, cash, curve, actions)
 
     def _steps(self, new: Record) -> Steps:
         """Read what was carried out."""
@@ -202,20 +211,27 @@ class Meter:
         return Steps(channel[done], new.ints("contacts", "tone")[done], week)
 
     def _money(self, state: State, new: Record) -> dict[str, float]:
-        claims, watch = state.claims, self._claims
-        due, size = claims.due[: claims.size], claims.size
-        sold = ~watch.old & (due < state.day)
+        claims = state.claims
+        size = claims.size
         sales = float(new.ints("invoices", "cents").sum()) / 100.0
         given_up = claims.written_off[:size] & (claims.open[:size] > 0)
         given_up[: len(self._written_off)] &= ~self._written_off
-        worth = watch.worth[watch.old | sold].sum() - watch.charge(state, sold)
         return {
             "collected": float(new.ints("payments", "cents").sum()) / 100.0,
             "sales": sales,
-            "discounted": float(worth) / 100.0,
             "dso": formulas.dso(float(self._receivables.mean()), sales, self._days),
             "written_off": float(claims.open[:size][given_up].sum()) / 100.0,
         }
+
+    def _worth(self, state: State, later: Iterable[State]) -> float:
+        """Discounted cash on the claims of the run, EUR; the world lives on, so ask this last."""
+        watch = self._claims
+        sold = np.flatnonzero(~watch.old & (state.claims.due[: state.claims.size] < state.day))
+        old = np.flatnonzero(watch.old)
+        for week, world in enumerate(later, start=1):
+            watch.follow(world, self._days + 7 * week)
+        worth = watch.worth[old].sum() + watch.worth[sold].sum() - watch.charge(state, sold)
+        return float(worth) / 100.0
 
     def _shares(self, state: State) -> dict[str, float]:
         watch = self._claims
@@ -255,7 +271,7 @@ class Meter:
             "complaints": float((kinds == _COMPLAINED).sum()),
             "opt_outs": float((kinds == _OPTED_OUT).sum()),
             "left": float(left.sum()),
-            "churned_value": float(state.people.lifetime_value[left].sum()),
+            "churned_value": state.expected_loss - self._loss,
         }
 
     def _cash(self, new: Record) -> FloatArray:

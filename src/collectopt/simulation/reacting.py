@@ -284,9 +284,7 @@ def _harm(state: State, moved: Contacts) -> None:
     some = moved.take(angry)
     state.record.respond("complained", some.account, day, some.hour + 0.2, some.number)
     leaves = effects.leave * state.kind.tie.leave * pressure
-    gone = account[noise.uniform(Purpose.HARM, account, day, 2) < leaves]
-    state.driven[gone] |= state.left[gone] > day
-    state.leave(gone)
+    state.drive_away(account, leaves, noise.uniform(Purpose.HARM, account, day, 2))
 
 
 def end_promises(state: State) -> None:

@@ -18,7 +18,7 @@ from collectopt.simulation import world
 from collectopt.simulation.capacities import Terms, enforce
 from collectopt.simulation.feed import Feed
 from collectopt.simulation.ladder import Plan
-from collectopt.simulation.meter import Meter, Outcome
+from collectopt.simulation.meter import RUN_OFF, Meter, Outcome
 from collectopt.simulation.noise import Noise
 from collectopt.simulation.plans import read_plan
 from collectopt.simulation.state import State
@@ -47,6 +47,11 @@ def play(
 ) -> None:
     """Live one week from one decision to the next; `observe` is called as each day has ended."""
     world.enter(state, plan, policy)
+    live(state, observe)
+
+
+def live(state: State, observe: Callable[[State], None] | None = None) -> None:
+    """Live one week without a decision."""
     for offset in range(7):
         if offset:
             world.begin_day(state)
@@ -54,6 +59,13 @@ def play(
         if observe is not None:
             observe(state)
     world.begin_day(state)
+
+
+def live_on(state: State, weeks: int) -> Iterator[State]:
+    """Live some weeks without a decision, and look at the world after each."""
+    for _ in range(weeks):
+        live(state)
+        yield state
 
 
 def simulate(
@@ -94,7 +106,7 @@ def simulate(
         play(state, plan, 1, meter.observe)
         if tick is not None:
             tick()
-    return meter.read(state)
+    return meter.read(state, live_on(state, RUN_OFF))
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,9 @@ class State:
         Cents of credit notes that wait for the next claim.
     wording : (4, 3) float64
         Hidden quality of each wording by channel and tone; mean 1 over the tones of a channel.
+    expected_loss : float
+        Lifetime value that contacts, agency and court were expected to drive away so far: at each
+        of them the chance to leave times the value of the customer, EUR.
     driven : (n,) bool
         Whether a contact made the customer leave, who had not left by himself before.
     pre_due_days : int
@@ -140,6 +143,7 @@ class State:
         self.service_until = np.full(n, -NEVER)
         self.wording = draw_wording(kind, noise)
         self.driven = np.zeros(n, dtype=np.bool_)
+        self.expected_loss = 0.0
         self.issued = np.zeros(n, dtype=np.int64)
         self.promised_until = np.full(n, -NEVER)
         self.no_plan_until = np.full(n, -NEVER)
@@ -182,6 +186,15 @@ class State:
         end = np.maximum(self.people.since[account] + tie.contract_days, self.day + tie.notice_days)
         self.left[account] = np.minimum(self.left[account], self.day)
         self.ends[account] = np.minimum(self.ends[account], end)
+
+    def drive_away(self, account: IntArray, chance: FloatArray, luck: FloatArray) -> None:
+        """Let customers leave because of what was done to them, and note what that may cost."""
+        stays = self.left[account] > self.day
+        worth = self.people.lifetime_value[account] * stays
+        self.expected_loss += float((np.minimum(chance, 1.0) * worth).sum())
+        gone = account[luck < chance]
+        self.driven[gone] |= self.left[gone] > self.day
+        self.leave(gone)
 
     def overdue_claims(self) -> IntArray:
         """Rows of the claims past due today that no hold of their own binds."""

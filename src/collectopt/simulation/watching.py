@@ -26,7 +26,7 @@ class ClaimWatch:
     base : (n,) int64
         Open at the start, or the amount of a claim issued on the way.
     worth : (n,) float64
-        Payments of the run, discounted to its start.
+        Payments, discounted to the start of the run.
     old : (n,) bool
         Claims that existed at the start.
     paid_by, amount_by : (days, days) int64
@@ -80,9 +80,8 @@ class ClaimWatch:
         owed = self.base[chosen].sum() - self._credited[chosen].sum()
         return float(self._paid[chosen].sum()), float(owed)
 
-    def charge(self, state: State, chosen: BoolArray) -> float:
+    def charge(self, state: State, rows: IntArray) -> float:
         """Amount of some claims less credit notes, discounted from their due dates."""
-        rows = np.flatnonzero(chosen)
         amount = self.base[rows] - self._credited[rows]
         return float((amount * self.discount(state.claims.due[rows] - self._first)).sum())
 
