@@ -13,7 +13,7 @@ from collectopt.simulation import Book, world
 from collectopt.simulation.capacities import Terms
 from collectopt.simulation.ladder import Plan, Sight, decide, slot_weights
 from collectopt.simulation.meter import FIGURES, SEVERITY, Meter, Outcome
-from collectopt.simulation.run import play
+from collectopt.simulation.run import live_on, play
 from collectopt.simulation.state import State
 
 WEEKS = 16
@@ -133,6 +133,51 @@ def test_discounted_cash_charges_sales_at_their_amount(book: Book, lived: Lived)
             value -= sold * 1.08 ** (-(due - start.day) / 365)
     assert book.catalogue.discount_rate == 0.08
     assert outcome.figures["discounted"] == pytest.approx(value / 100)
+
+
+def test_cash_that_comes_in_after_the_run_counts_for_its_claims(book: Book, lived: Lived) -> None:
+    start, end, outcome, _, _ = lived
+    state = start.fork()
+    meter = Meter(state, Terms.of(book.catalogue), WEEKS)
+    for _ in range(WEEKS):
+        play(state, _plan(state), 1, meter.observe)
+    longer = meter.read(state, live_on(state, 13))
+    assert {name for name in longer.figures if longer.figures[name] != outcome.figures[name]} == {
+        "discounted",
+        "net_value",
+    }
+    size, old = end.claims.size, start.claims.size
+    due = end.claims.due[:size]
+    counts = (np.arange(size) < old) | (due < end.day)
+    rest, credited = end.claims.open[:size].copy(), end.claims.credited[:size].copy()
+    value = 0.0
+    for week, world_then in enumerate(live_on(end.fork(), 13), start=1):
+        now, notes = world_then.claims.open[:size], world_then.claims.credited[:size]
+        paid = ((rest - now) - (notes - credited))[counts].sum()
+        value += paid * 1.08 ** (-7 * (WEEKS + week) / 365)
+        sold = counts & (np.arange(size) >= old)
+        value += ((notes - credited) * 1.08 ** (-(due - start.day) / 365))[sold].sum()
+        rest, credited = now.copy(), notes.copy()
+    assert value > 0
+    gained = longer.figures["discounted"] - outcome.figures["discounted"]
+    assert gained == pytest.approx(value / 100)
+
+
+def test_the_expected_loss_is_what_is_lost_on_average(book: Book) -> None:
+    state = book._end.fork()
+    everybody = np.arange(book.accounts)
+    chance = np.random.default_rng(0).uniform(0.0, 0.3, book.accounts)
+    stays, worth = state.left > state.day, state.people.lifetime_value
+    assert 0 < (~stays).sum() < book.accounts
+    lost = []
+    for seed in range(200):
+        twin = state.fork()
+        luck = np.random.default_rng(seed + 1).random(book.accounts)
+        twin.drive_away(everybody, chance, luck)
+        lost.append(worth[twin.driven & ~state.driven].sum())
+        expected = twin.expected_loss - state.expected_loss
+    assert expected == pytest.approx((chance * worth)[stays].sum())
+    assert abs(np.mean(lost) - expected) < 4 * np.std(lost) / np.sqrt(len(lost))
 
 
 def test_dso_is_mean_receivables_by_sales(lived: Lived) -> None:
