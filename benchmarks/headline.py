@@ -92,12 +92,12 @@ def live(job: Job, out: Path) -> float:
         "ladder": co.FixedLadder(catalogue),
         "friendly": co.policy.Everybody(catalogue),
         "library": library,
-        "informed": co.simulation.Informed(catalogue),
     }
     if job.kind != PLACEBO:  # there the cost alone counts
         policies |= {
             "marginal": co.MarginalValue(catalogue).fit(ledger, as_of=book.as_of),
             "thrifty": library.with_objective(dear),
+            "informed": co.simulation.Informed(catalogue),
             "silence": Silence(),
         }
     table = book.run(policies, weeks=WEEKS).to_pandas()
@@ -189,7 +189,7 @@ def column(runs: pd.DataFrame, kind: str, policy: str, name: str) -> np.ndarray:
 
 def shown(kind: str) -> tuple[str, ...]:
     """Policies of the table."""
-    return tuple(p for p in SHOWN if kind != PLACEBO or p != "marginal")
+    return ("friendly", "library") if kind == PLACEBO else SHOWN
 
 
 def changes(runs: pd.DataFrame, kind: str, policy: str) -> dict[str, Figure]:
@@ -202,7 +202,10 @@ def changes(runs: pd.DataFrame, kind: str, policy: str) -> dict[str, Figure]:
     late, ladder_late = pair("late_realisation")
     cost, ladder_cost = pair("cost")
     net, ladder_net = pair("net_value")
-    room = column(runs, kind, "informed", "net_value") - ladder_net
+    if kind == PLACEBO:
+        room = np.zeros(len(net))
+    else:
+        room = column(runs, kind, "informed", "net_value") - ladder_net
     return {
         "realisation": Figure.ratio(paid - ladder_paid, ladder_paid),
         "late": Figure.ratio(late - ladder_late, ladder_late),
@@ -250,7 +253,7 @@ def lines(runs: pd.DataFrame, kinds: list[str]) -> Iterator[tuple[str, ...]]:
                 found["cost"].show(),
                 found["cost at equal recovery"].show(),
                 found["net"].show(1.0, "", 0),
-                found["headroom"].show(1.0, "", 2) if kind != PLACEBO else "-",
+                found["headroom"].show(1.0, "", 2),
             )
 
 

@@ -205,6 +205,8 @@ class _Book:
                 state.pending.setdefault(named, []).append([cents, paid_at])
                 return
             cents = self._settle(named, cents, paid_at, cash=1)
+            if not cents:
+                return
         self._receive(cents, paid_at, cash=1)
 
     def _receive(self, cents: int, paid_at: int, *, cash: int) -> None:
