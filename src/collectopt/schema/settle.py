@@ -139,6 +139,7 @@ class _Account:
     pending: dict[int, list[list[int]]] = field(default_factory=dict)  # money for unknown claims
     credit: list[list[int]] = field(default_factory=list)  # [cents, paid_at, cash] not yet used
     debt: int = 0  # returned more than was ever seen
+    returns: bool = True  # whether money is ever given back; else nobody asks what cash settled
 
 
 class _Book:
@@ -151,7 +152,7 @@ class _Book:
 
     def run(self) -> tuple[Ints, ...]:
         for account, events in self._events():
-            self._state = _Account()
+            self._state = _Account(returns=any(event[3] < 0 for event in events))
             self._account = account
             for known_at, kind, row, cents, named in events:
                 self._now = known_at
@@ -233,7 +234,7 @@ class _Book:
         part = min(cents, state.opened[invoice])
         if part:
             state.opened[invoice] -= part
-            if cash:
+            if cash and state.returns:
                 state.cash[invoice] = state.cash.get(invoice, 0) + part
                 state.history.append([invoice, part])
             if not state.opened[invoice]:
