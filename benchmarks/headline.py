@@ -8,7 +8,8 @@ fitted on that log alone, then 26 weeks in the same world on common luck beside
 * ``marginal``: MarginalValue, after van de Geer, Wang and Bhulai;
 * ``informed``: sees the truth (types, liquidity, what moves whom), the upper mark;
 * ``silence``: no contact at all, no recovery and no cost of its own;
-* ``thrifty``: the library's policy when contacts count as four times dearer than they are.
+* ``thrifty``: the library's policy when contacts count as four times dearer than they are, where the
+  policy recovers at least what the ladder does.
 
 Prints the change of realisation rate and process cost relative to the ladder, the share of the
 headroom captured, (policy - ladder) / (informed - ladder) in net value, and the cost at equal
@@ -97,11 +98,14 @@ def live(job: Job, out: Path) -> float:
     if job.kind != PLACEBO:  # there the cost alone counts
         policies |= {
             "marginal": co.MarginalValue(catalogue).fit(ledger, as_of=book.as_of),
-            "thrifty": library.with_objective(dear),
             "informed": co.simulation.Informed(catalogue),
             "silence": Silence(),
         }
     table = book.run(policies, weeks=WEEKS).to_pandas()
+    recovered = table.set_index("policy").recovered
+    if job.kind != PLACEBO and recovered["library"] >= recovered["ladder"]:
+        thrifty = book.run({"thrifty": library.with_objective(dear)}, weeks=WEEKS)
+        table = pd.concat([table, thrifty.to_pandas()], ignore_index=True)
     temporary = job.file(out).with_suffix(".tmp")
     table.assign(kind=job.kind, seed=job.seed).to_csv(temporary, index=False)
     temporary.replace(job.file(out))
@@ -225,15 +229,16 @@ def equal_recovery(runs: pd.DataFrame, kind: str, policy: str) -> Figure:
     """
     if kind == PLACEBO:
         return Figure(np.nan, np.nan)
-    stops = ("silence", "thrifty", policy) if policy == "library" else ("silence", policy)
-    cost = np.stack([column(runs, kind, stop, "cost") for stop in stops])
-    paid = np.stack([column(runs, kind, stop, "recovered") for stop in stops])
     goal = column(runs, kind, "ladder", "recovered")
-    if (paid.mean(axis=1).max() < goal.mean()) or (cost[-1] <= 0).all():
+    if column(runs, kind, policy, "recovered").mean() < goal.mean():
         return Figure(np.nan, np.nan)
-    order = np.argsort(paid.mean(axis=1))
+    stops = ("silence", "thrifty", policy) if policy == "library" else ("silence", policy)
+    frontier = runs[(runs.kind == kind) & runs.policy.isin(stops)].sort_values("recovered")
     spent = np.array(
-        [np.interp(g, p[order], c[order]) for g, p, c in zip(goal, paid.T, cost.T, strict=True)]
+        [
+            np.interp(paid, rows.recovered, rows.cost)
+            for paid, (_, rows) in zip(goal, frontier.groupby("seed"), strict=True)
+        ]
     )
     ladder = column(runs, kind, "ladder", "cost")
     return Figure.ratio(spent - ladder, ladder)
