@@ -8,8 +8,8 @@ fitted on that log alone, then 26 weeks in the same world on common luck beside
 * ``marginal``: MarginalValue, after van de Geer, Wang and Bhulai;
 * ``informed``: sees the truth (types, liquidity, what moves whom), the upper mark;
 * ``silence``: no contact at all, no recovery and no cost of its own;
-* ``thrifty``: the library's policy when contacts count as four times dearer than they are, where the
-  policy recovers at least what the ladder does.
+* ``thrifty``: the library's policy when contacts count as four times dearer than they are, played
+  where the policy recovers at least what the ladder does.
 
 Prints the change of realisation rate and process cost relative to the ladder, the share of the
 headroom captured, (policy - ladder) / (informed - ladder) in net value, and the cost at equal
