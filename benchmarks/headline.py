@@ -177,6 +177,12 @@ class Figure:
         value = over.mean() / under.mean()
         return cls(float(value), cls.of((over - value * under) / under.mean()).half)
 
+    @classmethod
+    def mean_of(cls, figures: list[Figure]) -> Figure:
+        """Mean over independent books; half widths add up in squares."""
+        half = np.sqrt(np.square([figure.half for figure in figures]).sum()) / len(figures)
+        return cls(float(np.mean([figure.mean for figure in figures])), float(half))
+
     def show(self, scale: float = 100.0, unit: str = " %", digits: int = 1) -> str:
         """Print as a number with its half width."""
         if np.isnan(self.mean):
@@ -275,6 +281,18 @@ def show(runs: pd.DataFrame, kinds: list[str]) -> None:
     print("|" + "---|" * len(HEAD))
     for row in lines(runs, kinds):
         print("| " + " | ".join(row) + " |")
+    for policy, figure in mean_headroom(runs, kinds).items():
+        print(f"mean headroom captured, {policy}: {figure.show(1.0, '', 2)}")
+
+
+def mean_headroom(runs: pd.DataFrame, kinds: list[str]) -> dict[str, Figure]:
+    """Average the headroom captured over the industries, by policy."""
+    real = [kind for kind in kinds if kind != PLACEBO]
+    return {
+        policy: Figure.mean_of([changes(runs, kind, policy)["headroom"] for kind in real])
+        for policy in SHOWN[:-1]
+        if real
+    }
 
 
 def summary(runs: pd.DataFrame, kinds: list[str]) -> dict[str, object]:
