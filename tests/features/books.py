@@ -41,7 +41,7 @@ DATES = {
 }
 COLUMNS = {
     "accounts": ("account_id", "customer_type", "country", "timezone", "customer_id",
-                 "customer_since", "credit_score", "lifetime_value", "size", "trade"),
+                 "creditor_id", "customer_since", "credit_score", "lifetime_value", "size", "trade"),
     "invoices": ("invoice_id", "account_id", "issued_on", "due_on", "amount", "currency", "kind",
                  "article", "weight"),
     "payments": ("payment_id", "account_id", "paid_at", "amount", "invoice_id"),
@@ -95,6 +95,7 @@ def _account(rng: random.Random, book: Book, i: int) -> None:
         "country": rng.choice(("DE", "AT")),
         "timezone": rng.choice(ZONES),
         "customer_id": rng.choice(("C1", "C2", None)),
+        "creditor_id": rng.choice(("K1", "K2", None)),
         "customer_since": rng.choice((None, START - timedelta(days=90), START + timedelta(200))),
         "credit_score": rng.choice((None, 1.5, 600.0)),
         "lifetime_value": rng.choice((None, 80.0, 900.0)),

@@ -135,12 +135,15 @@ class Oracle:
         customer = self._customer(account)
         own = [v for v in judged if v[0] == account]
         others = [v for v in judged if v[0] != account and self._customer(v[0]) == customer]
+        creditor = self.accounts[account]["creditor_id"]
+        same = [v for v in judged if self.accounts[v[0]]["creditor_id"] == creditor]
         peers = [v for v in judged if self._segment(v[0]) == segment]
         result: dict[str, float] = {"matured_n": len(own), "customer_n": len(own) + len(others)}
         for which, name in ((2, "on_time"), (3, "paid_30")):
             yes = lambda rows, w=which: sum(v[w] for v in rows)  # noqa: E731
             book = (yes(judged) + 1) / (len(judged) + 2)
-            peer = (yes(peers) + 20 * book) / (len(peers) + 20)
+            all_ = (yes(same) + 20 * book) / (len(same) + 20)
+            peer = (yes(peers) + 20 * all_) / (len(peers) + 20)
             strength = self._strength([(v[0], v[which]) for v in judged])
             other = (yes(others) + strength * peer) / (len(others) + strength)
             result[f"{name}_rate"] = (yes(own) + strength * other) / (len(own) + strength)
@@ -148,14 +151,16 @@ class Oracle:
             if name == "on_time":
                 result["segment_on_time_rate"] = peer
                 result["book_on_time_rate"] = book
+                result["creditor_on_time_lift"] = all_ - book
                 everything = own + others
                 rate = (yes(everything) + strength * peer) / (len(everything) + strength)
                 result["customer_late_rate"] = 1 - rate
                 result["customer_late_lift"] = peer - rate
         return result
 
-    def _segment(self, account: str) -> tuple[str, str]:
-        return self.accounts[account]["customer_type"], self.accounts[account]["country"]
+    def _segment(self, account: str) -> tuple[str, ...]:
+        row = self.accounts[account]
+        return row["creditor_id"], row["customer_type"], row["country"]
 
     def _customer(self, account: str) -> tuple[str, str]:
         customer = self.accounts[account]["customer_id"]

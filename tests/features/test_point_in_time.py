@@ -113,7 +113,7 @@ def _add(book: Book, where, cut: datetime, *, days_only: bool) -> None:
     """New facts from `cut` on, new accounts too, with ids that sort before all others."""
     new = {
         "account_id": "A", "customer_type": "consumer", "country": "DE", "timezone": None,
-        "customer_id": "C1", "customer_since": None, "credit_score": None,
+        "customer_id": "C1", "creditor_id": "K1", "customer_since": None, "credit_score": None,
         "lifetime_value": None, "size": None, "trade": "aardvark",
     }  # fmt: skip
     book["accounts"] = [new, *book["accounts"]]

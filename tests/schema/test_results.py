@@ -40,9 +40,10 @@ def forecast(**change) -> Forecast:
 def test_forecast_columns():
     frame = forecast().to_pandas()
     assert list(frame.columns[3:]) == [
-        "p_paid_30D", "p_paid_due+30D", "share_30D", "share_due+30D", "days_p10", "days_p50",
-        "days_p90",
+        "open_amount", "p_paid_30D", "p_paid_due+30D", "share_30D", "share_due+30D",
+        "recovered_30D", "recovered_due+30D", "days_p10", "days_p50", "days_p90", "p_never",
     ]  # fmt: skip
+    assert frame["p_never"].isna().all()
     assert frame["p_paid_due+30D"].tolist() == [0.6, 0.2]
     assert "0.600" in forecast()._repr_html_()
     with pytest.raises(InputError, match=r"forecast\.share: expected shape"):

@@ -121,10 +121,10 @@ def _accounts(ledger: Ledger, codes: Mapping[str, pa.Array]) -> pa.Table:
     accounts = ledger.accounts
     number = pa.array(np.arange(len(accounts)), pa.int32())
     kind, country = codes["accounts.customer_type"], codes["accounts.country"]
-    segment = pc.add(
-        pc.multiply(pc.fill_null(kind, -1), pa.scalar(1_000_000, pa.int32())),
-        pc.fill_null(country, -1),
-    )
+    creditor = pc.cast(pc.fill_null(encode(accounts["creditor_id"])[0], -1), pa.int64())
+    segment = creditor
+    for code in (kind, country):
+        segment = pc.add(pc.multiply(segment, 1_000), pc.cast(pc.fill_null(code, -1), pa.int64()))
     customer, customers = encode(accounts["customer_id"])
     alone = pc.add(number, pa.scalar(len(customers), pa.int32()))
     return pa.table(
@@ -135,6 +135,7 @@ def _accounts(ledger: Ledger, codes: Mapping[str, pa.Array]) -> pa.Table:
             "credit_score": accounts["credit_score"],
             "lifetime_value": accounts["lifetime_value"],
             "since": _days(accounts["customer_since"]),
+            "creditor": creditor,
             "seg": segment,
             "cust": pc.coalesce(customer, alone),
         }

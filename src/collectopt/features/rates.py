@@ -1,15 +1,16 @@
-"""Shrunken rates: how punctual the account, its customer, its segment and the book have been.
+"""Shrunken rates: how punctual account, customer, segment, creditor and book have been.
 
 Each claim is judged once, at its maturity 30 days after the due date, by what was known then:
 was it settled by the due date, was it settled by now. Claims settled by a credit note are not
 judged; open ones count as "no", so slow payers are not lost. A rate at ``as_of`` counts only the
 claims that matured before it.
 
-Shrinkage is empirical Bayes along book -> segment (customer type, country) -> other accounts of
-the customer -> account: rate = (yes + strength * rate above) / (n + strength). The strength of the
-last two steps is (1 - rho) / rho, where rho, the correlation of two claims of one account, is
-estimated by moments over all pairs of claims of one account that had matured by then (with 100
-pairs of rho = 0.2 added). Pairs are counted as running sums, so one pass gives every as_of.
+Shrinkage is empirical Bayes along book -> creditor -> segment of the creditor (customer type,
+country) -> other accounts of the customer -> account: rate = (yes + strength * rate above) /
+(n + strength). The strength of the last two steps is (1 - rho) / rho, where rho, the correlation of
+two claims of one account, is estimated by moments over all pairs of claims of one account that had
+matured by then (with 100 pairs of rho = 0.2 added). Pairs are counted as running sums, so one pass
+gives every as_of. Accounts without a creditor are those of one creditor.
 
 The pair estimator of the intra-class correlation is the usual analysis-of-variance one for
 binary data with pair weights (Ridout, Demetrio & Firth 1999, Biometrics 55, 137-148).
@@ -22,14 +23,14 @@ from collectopt.features.lateness import SETTLED
 
 MATURITY_DAYS = 30
 _DAY_US = 86_400_000_000
-_SEGMENT_STRENGTH = 20.0
+_GROUP_STRENGTH = 20.0
 _PRIOR_PAIRS = 100.0
 _PRIOR_RHO = 0.2
 
 JUDGED = Step(
     "judged",
     f"""
-    SELECT c.acc, c.inv, c.matured, a.seg, a.cust,
+    SELECT c.acc, c.inv, c.matured, a.seg, a.creditor, a.cust,
            CASE WHEN s.late <= 0 THEN 1 ELSE 0 END AS y0,
            CASE WHEN s.inv IS NOT NULL THEN 1 ELSE 0 END AS y1
     FROM (SELECT acc, inv, greatest(due_at + {MATURITY_DAYS * _DAY_US}, known) AS matured
@@ -43,16 +44,22 @@ JUDGED = Step(
 )
 
 
-BY_SEGMENT = Step(
-    "by_segment",
-    """
-    SELECT seg, matured, sum(n) OVER w AS n, sum(y0) OVER w AS y0, sum(y1) OVER w AS y1
-    FROM (SELECT seg, matured, count(*) AS n, sum(y0) AS y0, sum(y1) AS y1
-          FROM judged GROUP BY seg, matured) j
-    WINDOW w AS (PARTITION BY seg ORDER BY matured)
-    """,
-    needs=(JUDGED,),
-)
+def _running(name: str, key: str) -> Step:
+    """Count the claims of each key, and those settled, up to each maturity."""
+    return Step(
+        name,
+        f"""
+        SELECT {key}, matured, sum(n) OVER w AS n, sum(y0) OVER w AS y0, sum(y1) OVER w AS y1
+        FROM (SELECT {key}, matured, count(*) AS n, sum(y0) AS y0, sum(y1) AS y1
+              FROM judged GROUP BY {key}, matured) j
+        WINDOW w AS (PARTITION BY {key} ORDER BY matured)
+        """,
+        needs=(JUDGED,),
+    )
+
+
+BY_SEGMENT = _running("by_segment", "seg")
+BY_CREDITOR = _running("by_creditor", "creditor")
 # A claim that joins n earlier ones of its account, k of them "yes", adds 2n ordered pairs, 2ky
 # pairs of two "yes", and k + yn to the sum of "yes" over pairs.
 BY_BOOK = Step(
@@ -99,24 +106,36 @@ def _book_rates() -> str:
 
 
 BOOK_RATES = Step("book_rates", _book_rates(), needs=(BY_BOOK,))
-SEGMENT_RATES = Step(
-    "segment_rates",
-    f"""
-    SELECT i.seg, i.t,
-           (coalesce(g.y0, 0) + {_SEGMENT_STRENGTH} * b.rate0)
-               / (coalesce(g.n, 0) + {_SEGMENT_STRENGTH}) AS rate0,
-           (coalesce(g.y1, 0) + {_SEGMENT_STRENGTH} * b.rate1)
-               / (coalesce(g.n, 0) + {_SEGMENT_STRENGTH}) AS rate1
-    FROM (SELECT DISTINCT a.seg, r.t FROM snap r JOIN account a ON a.acc = r.acc) i
-    ASOF LEFT JOIN by_segment g ON g.seg = i.seg AND i.t > g.matured
-    JOIN book_rates b ON b.t = i.t
-    """,
-    needs=(BY_SEGMENT, BOOK_RATES),
+
+
+def _shrunken(name: str, key: str, counts: Step, above: Step, same: str) -> Step:
+    """Shrink the rates of each key to those above, where `same` says which ones these are."""
+    columns = ", ".join(
+        f"(coalesce(g.y{y}, 0) + {_GROUP_STRENGTH} * b.rate{y})"
+        f" / (coalesce(g.n, 0) + {_GROUP_STRENGTH}) AS rate{y}"
+        for y in (0, 1)
+    )
+    return Step(
+        name,
+        f"""
+        SELECT i.{key}, i.t, {columns}
+        FROM (SELECT DISTINCT a.{key}, a.creditor AS above, r.t
+              FROM snap r JOIN account a ON a.acc = r.acc) i
+        ASOF LEFT JOIN {counts.name} g ON g.{key} = i.{key} AND i.t > g.matured
+        JOIN {above.name} b ON b.t = i.t AND {same}
+        """,
+        needs=(counts, above),
+    )
+
+
+CREDITOR_RATES = _shrunken("creditor_rates", "creditor", BY_CREDITOR, BOOK_RATES, "TRUE")
+SEGMENT_RATES = _shrunken(
+    "segment_rates", "seg", BY_SEGMENT, CREDITOR_RATES, "b.creditor = i.above"
 )
 RATES = Facts(
     "rates",
     """
-    SELECT r.rid, b.rate0 AS book0, b.strength0, b.strength1,
+    SELECT r.rid, b.rate0 AS book0, b.strength0, b.strength1, c.rate0 AS creditor0,
            s.rate0 AS segment0, s.rate1 AS segment1,
            coalesce(k.n, 0) AS n, coalesce(k.y0, 0) AS y0, coalesce(k.y1, 0) AS y1,
            coalesce(k.other_n, 0) AS other_n, coalesce(k.other_y0, 0) AS other_y0,
@@ -124,6 +143,7 @@ RATES = Facts(
     FROM snap r
     JOIN account a ON a.acc = r.acc
     JOIN book_rates b ON b.t = r.t
+    JOIN creditor_rates c ON c.creditor = a.creditor AND c.t = r.t
     JOIN segment_rates s ON s.seg = a.seg AND s.t = r.t
     LEFT JOIN (
         SELECT i.rid,
@@ -137,7 +157,7 @@ RATES = Facts(
         JOIN judged j ON j.cust = i.cust AND j.matured < i.t
         GROUP BY i.rid) k ON k.rid = r.rid
     """,
-    needs=(JUDGED, BOOK_RATES, SEGMENT_RATES),
+    needs=(JUDGED, BOOK_RATES, CREDITOR_RATES, SEGMENT_RATES),
     grouped=False,
 )
 
@@ -147,6 +167,7 @@ _SOURCES = (
     "payments.paid_at",
     "payments.amount",
     "accounts.customer_id",
+    "accounts.creditor_id",
     "accounts.customer_type",
     "accounts.country",
 )
@@ -177,7 +198,8 @@ FEATURES = (
     _rate("matured_n", "Claims whose due date is 30 days past.", "n", default=0.0, unit=Unit.COUNT),
     _rate(
         "on_time_rate",
-        "Shrunken rate of claims settled by the due date: account, customer, segment, book.",
+        "Shrunken rate of claims settled by the due date: account, customer, segment, creditor, "
+        "book.",
         _account(0),
     ),
     _rate(
@@ -217,9 +239,16 @@ FEATURES = (
     ),
     _rate(
         "segment_on_time_rate",
-        "Rate of claims settled by the due date in the segment (customer type, country), shrunken "
-        "to the book.",
+        "Rate of claims settled by the due date in the creditor's segment (customer type, "
+        "country), shrunken to the creditor.",
         "segment0",
+    ),
+    _rate(
+        "creditor_on_time_lift",
+        "Rate of claims settled by the due date of the creditor, shrunken to the book, less that "
+        "of the book.",
+        _lift("creditor0", "book0"),
+        default=0.0,
     ),
     _rate("book_on_time_rate", "Rate of claims settled by the due date in the book.", "book0"),
 )

@@ -21,6 +21,7 @@ from collectopt.models.labels import (
     Level,
     due_offsets,
     landmarks,
+    open_cents,
     outcomes,
     watched,
 )
@@ -221,7 +222,8 @@ class PaymentModel:
         level : {"account", "invoice"}
             What the row is about.
         quantiles : sequence of float
-            Chances in (0, 1) whose days are wanted; none at all saves most of the time.
+            Chances in (0, 1) whose days are wanted; none at all saves most of the time, and
+            leaves ``p_never`` unknown.
         matrix : FeatureMatrix, optional
             The features of the rows, if they are known already: see :meth:`inputs`.
 
@@ -244,7 +246,7 @@ class PaymentModel:
             snapshot = snapshot.to_invoice_level()
         n, asked = len(snapshot), _Asked(tuple(wanted), tuple(float(q) for q in quantiles))
         p, days = np.zeros((n, len(wanted))), np.full((n, len(asked.quantiles)), np.inf)
-        ahead = np.zeros((n, len(wanted)))
+        ahead, never, amount = np.zeros((n, len(wanted))), np.zeros(n), np.zeros(n)
         for part in blocks(n, _BLOCK):
             whole = part == slice(0, n)
             piece = snapshot if whole else snapshot.take(np.arange(part.start, part.stop))
@@ -252,7 +254,9 @@ class PaymentModel:
                 values = compute(piece, head.names, head.categories).values
             else:
                 values = matrix.select(head.names).values[part]
-            p[part], days[part], ahead[part] = self._block(head, piece, values, asked, Level(level))
+            found = self._block(head, piece, values, asked, Level(level))
+            p[part], days[part], ahead[part], never[part] = found
+            amount[part] = open_cents(piece, level) / 100.0
         return Forecast(
             rows=snapshot.rows.select(["account_id", "as_of", "invoice_id"]),
             horizons=tuple(str(h) for h in wanted),
@@ -260,6 +264,8 @@ class PaymentModel:
             share=self._share(head, p, ahead),
             days=days,
             quantiles=asked.quantiles,
+            open_amount=amount,
+            p_never=never,
         )
 
     def inputs(self, level: str) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
@@ -399,8 +405,8 @@ class PaymentModel:
 
     def _block(
         self, head: _Head, rows: Snapshot, X: Matrix, asked: _Asked, level: Level
-    ) -> tuple[Float, Float, Float]:
-        """P(event), quantiles in days, and how far ahead each horizon lies."""
+    ) -> tuple[Float, Float, Float, Float]:
+        """P(event), quantiles in days, how far ahead each horizon lies, P(never)."""
         due = due_offsets(rows)
         ahead = np.empty((len(rows), len(asked.horizons)))
         for k, horizon in enumerate(asked.horizons):
@@ -416,13 +422,17 @@ class PaymentModel:
         bend = head.windows.bend(X, due, curve.before(knots))
         p = bend.forward(curve.before(ahead), ahead)
         days = np.full((len(rows), len(asked.quantiles)), np.inf)
+        never = np.full(len(rows), np.nan)
         if asked.quantiles:
+            end = np.full((len(rows), 1), head.hazard.reach)
+            never = 1.0 - bend.forward(curve.before(end), end)[:, 0]
             chances = np.stack([bend.backward(q) for q in asked.quantiles], axis=1)
             days = curve.quantiles(chances)
         over = np.flatnonzero(~_is_open(rows, level))
         p[over] = 1.0 if self.event is Event.FULL else 0.0
         days[over] = 0.0 if self.event is Event.FULL else np.inf
-        return p, days, ahead
+        never[over] = 0.0 if self.event is Event.FULL else 1.0
+        return p, days, ahead, never
 
     def _share(self, head: _Head, p: Float, ahead: Float) -> Float:
         grid = np.array(_SHARE_DAYS)

@@ -22,6 +22,7 @@ from collectopt.models.labels import (
     due_offsets,
     durations,
     landmarks,
+    open_cents,
     watched,
 )
 from collectopt.schema.forecast import Forecast
@@ -131,14 +132,16 @@ class ShrunkenRate:
         wanted = [Horizon.parse(text) for text in horizons]
         p = np.column_stack([self._rate(history, rows, h) for h in wanted])
         grid = [self._rate(history, rows, Horizon(days)) for days in _GRID]
-        days = _quantiles(np.maximum.accumulate(np.column_stack(grid), axis=1))
+        curve = np.maximum.accumulate(np.column_stack(grid), axis=1)
         return Forecast(
             rows=snapshot.rows.select(["account_id", "as_of", "invoice_id"]),
             horizons=tuple(str(h) for h in wanted),
             p_paid=p,
             share=p.copy(),
-            days=days,
+            days=_quantiles(curve),
             quantiles=_QUANTILES,
+            open_amount=open_cents(snapshot, kind) / 100.0,
+            p_never=1.0 - curve[:, -1],
         )
 
     def _history(self, level: Level) -> _History:

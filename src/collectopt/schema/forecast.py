@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,11 @@ class Forecast:
         Quantiles of the days from as_of to the event; inf beyond the model's reach.
     quantiles : tuple of float
         The q levels of `days`.
+    open_amount : float64 array, shape (n,)
+        Amount open at as_of that the row is about, in the currency of its claims; nan if the
+        forecaster does not say.
+    p_never : float64 array, shape (n,)
+        P(the event does not happen within the model's reach); nan if the forecaster does not say.
     """
 
     rows: pa.Table
@@ -44,10 +49,16 @@ class Forecast:
     share: Floats
     days: Floats
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    open_amount: Floats = field(default_factory=lambda: np.empty(0))
+    p_never: Floats = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         n, h, q = len(self.rows), len(self.horizons), len(self.quantiles)
-        for name, shape in (("p_paid", (n, h)), ("share", (n, h)), ("days", (n, q))):
+        for name in ("open_amount", "p_never"):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full(n, np.nan))
+        shapes = {"p_paid": (n, h), "share": (n, h), "days": (n, q)}
+        for name, shape in (shapes | {"open_amount": (n,), "p_never": (n,)}).items():
             array = getattr(self, name)
             if array.shape != shape:
                 raise InputError.of(
@@ -58,17 +69,27 @@ class Forecast:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def recovered(self) -> Floats:
+        """Amount expected within each horizon, (n, h), in the currency of the row's claims."""
+        return np.asarray(self.share * self.open_amount[:, None], dtype=np.float64)
+
     def to_arrow(self) -> pa.Table:
-        """One row each: ids, p_paid_<horizon>, share_<horizon>, days_p<quantile>."""
-        table = self.rows
+        """One row each: ids and open_amount, then a column for each horizon and quantile.
+
+        These are p_paid_<horizon>, share_<horizon>, recovered_<horizon>, days_p<quantile>; the
+        last one is p_never.
+        """
+        table = self.rows.append_column("open_amount", pa.array(self.open_amount))
         for prefix, values, names in (
             ("p_paid", self.p_paid, self.horizons),
             ("share", self.share, self.horizons),
+            ("recovered", self.recovered, self.horizons),
             ("days", self.days, tuple(f"p{round(100 * q):02d}" for q in self.quantiles)),
         ):
             for i, name in enumerate(names):
                 table = table.append_column(f"{prefix}_{name}", pa.array(values[:, i]))
-        return table
+        return table.append_column("p_never", pa.array(self.p_never))
 
     def to_pandas(self) -> pd.DataFrame:
         """As :meth:`to_arrow`, in pandas."""
