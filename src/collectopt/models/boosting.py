@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -123,17 +124,30 @@ class Trees:
             raise ArtifactError(f"LightGBM cannot read the text model: {error}") from error
 
 
-def check_matrix(X: object, width: int | None = None, name: str = "X") -> npt.NDArray[np.float32]:
+_ENCODE = "Encode text columns as integer codes; nan means missing."
+
+
+def check_matrix(X: Any, width: int | None = None, name: str = "X") -> npt.NDArray[np.float32]:
     """Turn ``X`` into a float32 matrix, or say what is wrong with it."""
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    if hasattr(X, "toarray") or kind in "cmM":
+        raise InputError.of(
+            name,
+            None,
+            expected="a dense matrix of real numbers, categories as codes",
+            found="sparse data" if hasattr(X, "toarray") else f"dtype {X.dtype}",
+            hint="Complex data not supported." if kind == "c" else "Turn it into numbers first.",
+        )
     try:
-        matrix = np.asarray(X, dtype=np.float32)
+        with np.errstate(over="ignore"):  # too large for float32: refused as inf below
+            matrix = np.asarray(X, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise InputError.of(
             name,
             None,
             expected="a matrix of numbers, categories as codes",
             found=str(error),
-            hint="Encode text columns as integer codes; nan means missing.",
+            hint=_ENCODE,
         ) from error
     if matrix.ndim != 2:
         raise InputError.of(name, None, expected="(n, d)", found=f"shape {matrix.shape}")
@@ -149,7 +163,7 @@ def check_matrix(X: object, width: int | None = None, name: str = "X") -> npt.ND
     return matrix
 
 
-def check_vector(v: object, n: int, name: str, *, low: float = -np.inf, nan: bool = False) -> Float:
+def check_vector(v: Any, n: int, name: str, *, low: float = -np.inf, nan: bool = False) -> Float:
     """Turn ``v`` into a float64 vector of ``n`` values, each at least ``low``."""
     try:
         vector = np.asarray(v, dtype=np.float64)

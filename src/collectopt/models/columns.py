@@ -144,8 +144,10 @@ class Columns:
 
 def is_frame(X: Any) -> bool:
     """Whether ``X`` has named columns."""
-    # The type is asked, as a lazy frame would have to compute its answer.
-    return hasattr(type(X), "columns") or isinstance(X, Mapping)
+    # The type is asked, as a lazy frame would have to compute its answer. Some sparse matrices are
+    # mappings too.
+    mapping = isinstance(X, Mapping) and not hasattr(X, "toarray")
+    return mapping or hasattr(type(X), "columns")
 
 
 def _is_text(kind: pa.DataType) -> bool:

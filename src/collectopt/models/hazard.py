@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
 from collectopt.exceptions import ArtifactError, Fault, InputError, NotFittedError
 from collectopt.models.boosting import TreeOptions, Trees, check_vector, expit, logit
@@ -48,6 +49,10 @@ class _Clock:
     def names(self) -> tuple[str, ...]:
         due = CLOCK if self.offset else CLOCK[:1]
         return (*due, *CALENDAR) if self.start else due
+
+
+class _NotFittedError(NotFittedError, SklearnNotFittedError):
+    """Ours, and scikit-learn's for the tools that wait for it."""
 
 
 class HazardModel(BaseEstimator):
@@ -197,6 +202,8 @@ class HazardModel(BaseEstimator):
         if n == 0:
             raise InputError.of("X", None, expected="at least one row", found="none")
         days = check_vector(duration, n, "duration", low=0.0)
+        if np.isinf(days).any():
+            raise InputError.of("duration", None, expected="finite days", found="inf")
         happened = check_vector(event, n, "event", low=0.0) > 0.0
         rows = None if weight is None else check_vector(weight, n, "weight", low=0.0)
         due, first = _check_clock(n, offset, start)
@@ -417,9 +424,14 @@ class HazardModel(BaseEstimator):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def _check_fitted(self, method: str) -> None:
         if not hasattr(self, "trees_"):
-            raise NotFittedError.of(self, method)
+            raise _NotFittedError.of(self, method)
 
     def _check_parameters(self) -> Grid:
         """Check what ``__init__`` took as it came; list every fault."""
