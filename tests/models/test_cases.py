@@ -78,6 +78,19 @@ def test_below_the_limit_the_model_is_the_one_fitted_at_once(small):
     assert model.trees_.to_text() == trees.to_text()
 
 
+def test_no_bin_looks_past_the_moment_when_its_row_was_last_seen(small):
+    cases, _, plain = small
+    drawn = sample(cases, limit=len(plain), seed=0).bins
+    row = drawn.periods.row
+    open_ = ~cases.happened[row]
+    seen = drawn.periods.lo + drawn.watched
+    assert (seen[open_] <= np.nextafter(cases.days[row][open_], np.inf)).all()
+    assert not drawn.hit[open_].any()
+    assert (drawn.periods.lo <= cases.days[row]).all()
+    whole = cases.grid.lay(np.full(len(cases.days), 2000.0), cases.offset)
+    assert len(whole) > 1.5 * len(plain)  # what a table of all bins would add is the future
+
+
 @pytest.mark.parametrize("limit", [3000, 1_000_000])
 @pytest.mark.parametrize("size", [1, 7, 5000])
 def test_the_size_of_the_blocks_does_not_matter(small, limit, size):
