@@ -139,7 +139,7 @@ def test_fit_sets_what_scikit_learn_looks_for(fitted):
     assert fitted.n_features_in_ == 3
     assert fitted.feature_names_in_.tolist() == NAMES
     assert fitted.feature_names_in_.dtype == object
-    assert fitted.lines_ == (*NAMES, "bin_age")
+    assert fitted.line_names_ == (*NAMES, "bin_age")
 
 
 def test_a_refit_starts_from_scratch(frame):
@@ -288,7 +288,7 @@ def test_lines_and_odds_are_those_of_the_curve():
     model = small().fit(X, days, event, offset=due, start=start, names=NAMES)
     part = slice(10, 20)
     periods, data = model.lay(X[part], due[part], start[part], upto=60.0)
-    assert data.shape[1] == len(model.lines_)
+    assert data.shape[1] == len(model.line_names_)
     np.testing.assert_array_equal(data[:, :3], X[part][periods.row])
     odds = model.odds(periods, data, due[part])
     inside = model.base_odds(periods, due[part])

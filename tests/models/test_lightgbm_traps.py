@@ -191,7 +191,7 @@ def test_contributions_sum_to_the_raw_score(coded):
     periods, data = coded.lay(FRAME.iloc[:5])
     booster = coded.trees_.booster
     told = booster.predict(data, pred_contrib=True)
-    assert told.shape == (len(periods), len(coded.lines_) + 1)
+    assert told.shape == (len(periods), len(coded.line_names_) + 1)
     np.testing.assert_allclose(told.sum(axis=1), booster.predict(data, raw_score=True), atol=1e-9)
     np.testing.assert_allclose(
         told.sum(axis=1) + coded.base_odds(periods), coded.odds(periods, data), atol=1e-9
@@ -205,6 +205,9 @@ def test_polars_frames_fit_in_both(coded):
     )
     model = fitted(frame, categorical=["kind"])
     np.testing.assert_array_equal(predicted(model, frame), predicted(coded, FRAME))
+    for kind in (pl.String, pl.Categorical, pl.Enum(["van", "tram", "car", "bus"])):
+        words = frame.with_columns(kind=pl.Series(WORDS).cast(kind))
+        np.testing.assert_array_equal(predicted(fitted(words), words), predicted(coded, FRAME))
 
 
 def test_inf_passes_the_plain_way_in_silence_and_is_refused_by_ours(coded):

@@ -91,7 +91,7 @@ class HazardModel(BaseEstimator):
         Their names; only if ``X`` was a frame or ``names`` were given.
     columns_ : Columns
         The same, with the codes of text columns.
-    lines_ : tuple of str
+    line_names_ : tuple of str
         Names of the columns of a person-period: those of ``X``, then those of the bin.
     grid_, table_, trees_
         Bins, life table and trees.
@@ -208,9 +208,8 @@ class HazardModel(BaseEstimator):
         rows = None if weight is None else check_vector(weight, n, "weight", low=0.0)
         due, first = _check_clock(n, offset, start)
         clock = _Clock(offset=due is not None, start=first is not None)
-        codes = columns.places([*categorical, *columns.categories], "categorical")
-        codes = list(dict.fromkeys(codes))
         signs = self._signs(columns, clock)
+        codes = columns.places([*categorical, *columns.categories], "categorical")
 
         cases = Cases(grid, days, happened, rows, due, first, self.half_life_days)
         drawn = sample(cases, limit=self.max_periods, seed=self.seed)
@@ -226,7 +225,7 @@ class HazardModel(BaseEstimator):
             options=self._options(drawn.events),
             base=logit(chance),
             weight=bins.mass,
-            categorical=codes,
+            categorical=sorted(set(codes)),
             monotone=signs,
         )
         self._set(columns, clock, grid, drawn.table, trees)
@@ -340,7 +339,7 @@ class HazardModel(BaseEstimator):
         Periods
             m bins, sorted by row and time.
         (m, d + k) float32
-            Their columns, named by ``lines_``.
+            Their columns, named by ``line_names_``.
         """
         matrix, due, first = self._check_predict("lay", X, offset, start)
         last = np.broadcast_to(np.asarray(upto, dtype=np.float64), (len(matrix),))
@@ -417,7 +416,7 @@ class HazardModel(BaseEstimator):
         """Take over what was learnt; nothing of an earlier fit stays."""
         self.columns_, self.clock_, self.grid_, self.table_ = columns, clock, grid, table
         self.trees_ = trees
-        self.lines_ = (*columns.names, *clock.names)
+        self.line_names_ = (*columns.names, *clock.names)
         self.n_features_in_ = len(columns.names)
         if columns.named:
             self.feature_names_in_ = np.array(columns.names, dtype=object)
