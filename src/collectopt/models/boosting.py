@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import lightgbm as lgb
@@ -11,8 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from collectopt.exceptions import ArtifactError, InputError
+from collectopt.models.masks import MaskedTrees
 
 Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+#: Rows from which on masks are quicker than LightGBM's own way.
+_MANY_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,36 @@ class Trees:
         if not len(X):
             return np.zeros(0)
         return np.asarray(self.booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
+
+    def score_lines(
+        self, rows: npt.NDArray[np.float32], lines: npt.NDArray[np.float32], row: Int
+    ) -> Float:
+        """Sum of the trees for lines that share the columns of their row, (m,).
+
+        Parameters
+        ----------
+        rows : (n, d) float32
+            Columns of the rows.
+        lines : (m, k) float32
+            Further columns, those of the lines.
+        row : (m,) int64
+            Row of each line, in increasing order.
+
+        Notes
+        -----
+        The same numbers as :meth:`score` of ``[rows[row], lines]``, to the last bit, many times
+        faster where there are many rows.
+        """
+        if len(rows) >= _MANY_ROWS and self._masks is not None:
+            return self._masks.score(rows, lines, np.bincount(row, minlength=len(rows)))
+        data = np.empty((len(lines), rows.shape[1] + lines.shape[1]), dtype=np.float32)
+        data[:, : rows.shape[1]] = rows[row]
+        data[:, rows.shape[1] :] = lines
+        return self.score(data)
+
+    @cached_property
+    def _masks(self) -> MaskedTrees | None:
+        return MaskedTrees.of(self.booster.dump_model())
 
     def gains(self) -> Float:
         """Total gain of each column, (d,)."""

@@ -35,7 +35,7 @@ Matrix = npt.NDArray[np.float32]
 
 #: Person-periods that one fit looks at; above it, bins are sampled (weighted).
 MAX_PERIODS = 500_000
-_BLOCK = 4096
+_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -491,7 +491,8 @@ class HazardModel(BaseEstimator):
 
     def _curve(self, matrix: Matrix, due: Float | None, first: Days | None, upto: Float) -> Curve:
         periods = self.grid_.lay(upto, due)
-        odds = self.odds(periods, _lines(matrix, periods, due, first), due)
+        clock = periods.features(due, first)
+        odds = self.base_odds(periods, due) + self.trees_.score_lines(matrix, clock, periods.row)
         return Curve.build(periods, expit(odds), len(matrix))
 
 
