@@ -91,6 +91,21 @@ def test_no_bin_looks_past_the_moment_when_its_row_was_last_seen(small):
     assert len(whole) > 1.5 * len(plain)  # what a table of all bins would add is the future
 
 
+def test_counts_in_blocks_are_those_of_one_count_to_the_last_bit(small):
+    cases, _, plain = small
+    counts = LifeCounts.empty(GRID.edges)
+    for part in cases.bins(77):
+        counts.add(part.periods, part.hit, part.watched, part.mass, cases.offset)
+    age = np.searchsorted(GRID.edges[1:-1], plain.periods.lo, side="right")
+    stages = len(counts.days) // (len(GRID.edges) - 1)
+    due = plain.periods.lo - cases.offset[plain.periods.row]
+    stage = np.searchsorted([-30.0, -3.0, 0.0, 3.0, 30.0, 120.0], due + 1e-9, side="right")
+    cell = age * stages + np.where(np.isnan(due), stages - 1, stage)
+    size = len(counts.days)
+    np.testing.assert_array_equal(counts.days, np.bincount(cell, plain.mass * plain.watched, size))
+    np.testing.assert_array_equal(counts.events, np.bincount(cell, plain.mass * plain.hit, size))
+
+
 @pytest.mark.parametrize("limit", [3000, 1_000_000])
 @pytest.mark.parametrize("size", [1, 7, 5000])
 def test_the_size_of_the_blocks_does_not_matter(small, limit, size):
