@@ -175,21 +175,6 @@ def test_save_and_load_give_the_same_numbers(fitted, tmp_path):
         HazardModel.load(tmp_path / "nowhere")
 
 
-def test_sampling_of_bins_keeps_the_level(monkeypatch):
-    rng = np.random.default_rng(7)
-    n = 6000
-    duration, event = watch(rng.exponential(100.0, n), rng.exponential(100.0, n))
-    X = np.zeros((n, 1))
-    full = HazardModel(n_estimators=60).fit(X, duration, event)
-    monkeypatch.setattr("collectopt.models.hazard.MAX_PERIODS", 20_000)
-    part = HazardModel(n_estimators=60).fit(X, duration, event)
-    np.testing.assert_allclose(
-        part.predict_cumulative(X[:1], HORIZONS),
-        full.predict_cumulative(X[:1], HORIZONS),
-        atol=0.02,
-    )
-
-
 def test_half_life_follows_drift():
     rng = np.random.default_rng(8)
     n = 8000
@@ -248,6 +233,16 @@ def test_wrong_use_is_refused(fitted):
         model.predict_cumulative(X, HORIZONS, offset=due)
     with pytest.raises(InputError, match="columns"):
         model.predict_cumulative(X[:, :1], HORIZONS, offset=due)
+
+
+def test_every_wrong_parameter_is_named_at_once():
+    wrong = HazardModel(n_estimators=0, num_leaves=1.5, half_life_days=0, monotone={"a": 2})
+    with pytest.raises(InputError) as caught:
+        wrong.fit([[0.0]], [1.0], [True])
+    found = [fault.column for fault in caught.value.faults]
+    assert found == ["n_estimators", "num_leaves", "half_life_days", "monotone"]
     for edges in ([0.0], [1.0, 2.0], [0.0, 3.0, 2.0]):
         with pytest.raises(InputError, match="edges"):
-            HazardModel(edges=edges)
+            HazardModel(edges=edges).fit([[0.0]], [1.0], [True])
+    with pytest.raises(InputError, match="watched for a time"):
+        HazardModel().fit([[0.0]], [0.0], [False])

@@ -225,7 +225,7 @@ def test_haste_and_fewer_periods_cost_little(ledger, model, asked):
     level = "invoice"
     slow = model.predict(asked, horizons=("30D",), level=level).p_paid[:, 0]
     quick = hasty.predict(asked, horizons=("30D",), level=level).p_paid[:, 0]
-    assert hasty._heads[Level.INVOICE].hazard._trees.booster.num_trees() == 88
+    assert hasty._heads[Level.INVOICE].hazard.trees_.booster.num_trees() == 88
     outcome = durations(asked, "full", level, "2024-06-01")
     paid = outcome.event & (outcome.days < 30)
     gap = np.log(np.where(paid, slow / quick, (1.0 - slow) / (1.0 - quick)))

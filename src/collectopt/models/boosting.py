@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
 from collectopt.exceptions import ArtifactError, InputError
+from collectopt.models.masks import MaskedTrees
 
 Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+#: Rows from which on masks are quicker than LightGBM's own way.
+_MANY_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,36 @@ class Trees:
             return np.zeros(0)
         return np.asarray(self.booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
 
+    def score_lines(
+        self, rows: npt.NDArray[np.float32], lines: npt.NDArray[np.float32], row: Int
+    ) -> Float:
+        """Sum of the trees for lines that share the columns of their row, (m,).
+
+        Parameters
+        ----------
+        rows : (n, d) float32
+            Columns of the rows.
+        lines : (m, k) float32
+            Further columns, those of the lines.
+        row : (m,) int64
+            Row of each line, in increasing order.
+
+        Notes
+        -----
+        The same numbers as :meth:`score` of ``[rows[row], lines]``, to the last bit, many times
+        faster where there are many rows.
+        """
+        if len(rows) >= _MANY_ROWS and self._masks is not None:
+            return self._masks.score(rows, lines, np.bincount(row, minlength=len(rows)))
+        data = np.empty((len(lines), rows.shape[1] + lines.shape[1]), dtype=np.float32)
+        data[:, : rows.shape[1]] = rows[row]
+        data[:, rows.shape[1] :] = lines
+        return self.score(data)
+
+    @cached_property
+    def _masks(self) -> MaskedTrees | None:
+        return MaskedTrees.of(self.booster.dump_model())
+
     def gains(self) -> Float:
         """Total gain of each column, (d,)."""
         return np.asarray(self.booster.feature_importance("gain"), dtype=np.float64)
@@ -123,17 +160,30 @@ class Trees:
             raise ArtifactError(f"LightGBM cannot read the text model: {error}") from error
 
 
-def check_matrix(X: object, width: int | None = None, name: str = "X") -> npt.NDArray[np.float32]:
+_ENCODE = "Encode text columns as integer codes; nan means missing."
+
+
+def check_matrix(X: Any, width: int | None = None, name: str = "X") -> npt.NDArray[np.float32]:
     """Turn ``X`` into a float32 matrix, or say what is wrong with it."""
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    if hasattr(X, "toarray") or kind in "cmM":
+        raise InputError.of(
+            name,
+            None,
+            expected="a dense matrix of real numbers, categories as codes",
+            found="sparse data" if hasattr(X, "toarray") else f"dtype {X.dtype}",
+            hint="Complex data not supported." if kind == "c" else "Turn it into numbers first.",
+        )
     try:
-        matrix = np.asarray(X, dtype=np.float32)
+        with np.errstate(over="ignore"):  # too large for float32: refused as inf below
+            matrix = np.asarray(X, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise InputError.of(
             name,
             None,
             expected="a matrix of numbers, categories as codes",
             found=str(error),
-            hint="Encode text columns as integer codes; nan means missing.",
+            hint=_ENCODE,
         ) from error
     if matrix.ndim != 2:
         raise InputError.of(name, None, expected="(n, d)", found=f"shape {matrix.shape}")
@@ -149,7 +199,7 @@ def check_matrix(X: object, width: int | None = None, name: str = "X") -> npt.ND
     return matrix
 
 
-def check_vector(v: object, n: int, name: str, *, low: float = -np.inf, nan: bool = False) -> Float:
+def check_vector(v: Any, n: int, name: str, *, low: float = -np.inf, nan: bool = False) -> Float:
     """Turn ``v`` into a float64 vector of ``n`` values, each at least ``low``."""
     try:
         vector = np.asarray(v, dtype=np.float64)

@@ -10,16 +10,14 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
-from collectopt.exceptions import ArtifactError, InputError, NotFittedError
-from collectopt.models.boosting import (
-    TreeOptions,
-    Trees,
-    check_matrix,
-    check_vector,
-    expit,
-    logit,
-)
+from collectopt.exceptions import ArtifactError, Fault, InputError, NotFittedError
+from collectopt.models.boosting import TreeOptions, Trees, check_vector, expit, logit
+from collectopt.models.cases import Cases, sample
+from collectopt.models.columns import Columns
+from collectopt.models.curve import Curve
 from collectopt.models.periods import (
     CALENDAR,
     CLOCK,
@@ -33,10 +31,11 @@ from collectopt.models.periods import (
 
 Float = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
+Matrix = npt.NDArray[np.float32]
 
-#: Person-periods that one fit looks at; above it, bins without an event are sampled (weighted).
+#: Person-periods that one fit looks at; above it, bins are sampled (weighted).
 MAX_PERIODS = 500_000
-_BLOCK = 4096
+_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,11 @@ class _Clock:
         return (*due, *CALENDAR) if self.start else due
 
 
-class HazardModel:
+class _NotFittedError(NotFittedError, SklearnNotFittedError):
+    """Ours, and scikit-learn's for the tools that wait for it."""
+
+
+class HazardModel(BaseEstimator):
     """Discrete-time hazard, fitted by LightGBM on person-periods.
 
     Time from a start (the day on which one asks) to an event is cut into bins: daily at first,
@@ -76,15 +79,32 @@ class HazardModel:
     monotone : mapping of str to int, optional
         Sign (+1, -1) by column name: the hazard rises (falls) with the column.
     max_periods : int
-        Most person-periods that a fit looks at; half as many take half the time.
+        About how many person-periods a fit looks at; half as many take half the time.
     seed : int
         Seed of column sampling and of the sampling of bins in large data.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Columns of ``X``.
+    feature_names_in_ : (d,) object
+        Their names; only if ``X`` was a frame or ``names`` were given.
+    columns_ : Columns
+        The same, with the codes of text columns.
+    line_names_ : tuple of str
+        Names of the columns of a person-period: those of ``X``, then those of the bin.
+    grid_, table_, trees_
+        Bins, life table and trees.
 
     Notes
     -----
     Beyond the last bin nothing is known: ``predict_cumulative`` stays flat there.
-    In fits of more than ``max_periods`` person-periods, bins without an event are sampled by what
-    they tell and weighted by one over their rate; bins with an event are all kept.
+    A fit goes through the rows block by block, so that its memory does not grow with the number of
+    person-periods. Above ``max_periods`` of them bins are drawn and weighted by one over their
+    rate: those without an event by what they tell, those with one all alike, and only if they are
+    more than half of ``max_periods``.
+    It follows scikit-learn's conventions (``clone``, ``get_params``, ``check_is_fitted``), but
+    ``fit`` takes durations and events instead of ``y``.
 
     References
     ----------
@@ -116,7 +136,7 @@ class HazardModel:
         max_periods: int = MAX_PERIODS,
         seed: int = 0,
     ) -> None:
-        self.edges = None if edges is None else tuple(float(e) for e in edges)
+        self.edges = edges
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
         self.num_leaves = num_leaves
@@ -125,27 +145,12 @@ class HazardModel:
         self.monotone = monotone
         self.max_periods = max_periods
         self.seed = seed
-        self._trees: Trees | None = None
-        self._clock = _Clock(offset=False, start=False)
-        self._table: LifeTable | None = None
-        self._names: tuple[str, ...] = ()
-        self._grid = self._lay_grid()
-
-    def _lay_grid(self) -> Grid:
-        edges = default_edges() if self.edges is None else np.asarray(self.edges, dtype=np.float64)
-        if edges.ndim != 1 or len(edges) < 2 or edges[0] != 0.0 or not (np.diff(edges) > 0).all():
-            raise InputError.of(
-                "HazardModel",
-                "edges",
-                expected="increasing days that start at 0",
-                found=str(edges.tolist()),
-            )
-        return Grid(edges, default_due_edges())
 
     @property
     def reach(self) -> float:
         """Days after which nothing is known."""
-        return self._grid.reach
+        self._check_fitted("reach")
+        return self.grid_.reach
 
     def fit(
         self,
@@ -163,8 +168,9 @@ class HazardModel:
 
         Parameters
         ----------
-        X : (n, d) array
-            Numbers; nan is missing; categorical columns hold codes.
+        X : (n, d) array or frame
+            Numbers; nan is missing; categorical columns hold codes. Frames (pandas, polars, Arrow)
+            are read by column name; their text columns are categorical.
         duration : (n,) float
             Days until the event, or until the row was last seen without it.
         event : (n,) bool
@@ -178,7 +184,7 @@ class HazardModel:
         categorical : sequence of int or str
             Columns (numbers or names) that hold codes of categories.
         names : sequence of str, optional
-            Names of the columns, for ``monotone``, ``categorical`` and saving.
+            Names of the columns of an array, for ``monotone`` and ``categorical``.
 
         Returns
         -------
@@ -188,39 +194,41 @@ class HazardModel:
         Raises
         ------
         InputError
-            Wrong shapes, negative or missing durations, names that do not exist.
+            Wrong parameters or shapes, negative or missing durations, names that do not exist.
         """
-        matrix = check_matrix(X)
-        n, width = matrix.shape
-        days = check_vector(duration, n, "duration", low=0.0)
-        happened = check_vector(event, n, "event", low=0.0) > 0.0
-        rows = None if weight is None else check_vector(weight, n, "weight", low=0.0)
-        due, first = self._check_clock(n, offset, start)
+        grid = self._check_parameters()
+        columns, matrix = Columns.learn(X, names)
+        n = len(matrix)
         if n == 0:
             raise InputError.of("X", None, expected="at least one row", found="none")
-        self._names = tuple(names) if names is not None else tuple(f"x{i}" for i in range(width))
-        self._clock = _Clock(offset=due is not None, start=first is not None)
-        codes, signs = self._columns(width, categorical)
+        days = check_vector(duration, n, "duration", low=0.0)
+        if np.isinf(days).any():
+            raise InputError.of("duration", None, expected="finite days", found="inf")
+        happened = check_vector(event, n, "event", low=0.0) > 0.0
+        rows = None if weight is None else check_vector(weight, n, "weight", low=0.0)
+        due, first = _check_clock(n, offset, start)
+        clock = _Clock(offset=due is not None, start=first is not None)
+        signs = self._signs(columns, clock)
+        codes = columns.places([*categorical, *columns.categories], "categorical")
 
-        periods, hit, watched = self._expand(days, happened, due)
-        mass = self._weights(periods, rows, first)
-        self._table = LifeTable.fit(
-            self._grid.edges, periods, hit=hit, watched=watched, weight=mass, offset=due
-        )
-        keep, mass = self._thin(hit, self._table.chance(periods, watched, due), mass)
-        periods, hit, watched = periods.take(keep), hit[keep], watched[keep]
-        data = np.empty((len(periods), width + len(self._clock.names)), dtype=np.float32)
-        data[:, :width] = matrix[periods.row]
-        data[:, width:] = periods.features(due, first)
-        self._trees = Trees.fit(
-            data,
-            hit.astype(np.float64),
-            options=self._options(float(hit.sum())),
-            base=logit(self._table.chance(periods, watched, due)),
-            weight=mass,
-            categorical=codes,
+        cases = Cases(grid, days, happened, rows, due, first, self.half_life_days)
+        drawn = sample(cases, limit=self.max_periods, seed=self.seed)
+        bins = drawn.bins
+        if not len(bins):
+            raise InputError.of(
+                "X", None, expected="at least one row that was watched for a time", found="none"
+            )
+        chance = drawn.table.chance(bins.periods, bins.watched, due)
+        trees = Trees.fit(
+            _lines(matrix, bins.periods, due, first),
+            bins.hit.astype(np.float64),
+            options=self._options(drawn.events),
+            base=logit(chance),
+            weight=bins.mass,
+            categorical=sorted(set(codes)),
             monotone=signs,
         )
+        self._set(columns, clock, grid, drawn.table, trees)
         return self
 
     def predict_cumulative(
@@ -235,8 +243,8 @@ class HazardModel:
 
         Parameters
         ----------
-        X : (n, d) array
-            Columns as in ``fit``.
+        X : (n, d) array or frame
+            Columns as in ``fit``: of a frame by name, of an array by place.
         horizons : (h,) or (n, h) float
             Days from the start; at or below 0 the answer is 0, beyond :attr:`reach` it is flat.
         offset, start
@@ -253,7 +261,7 @@ class HazardModel:
         out = np.zeros(wanted.shape)
         for part in blocks(len(matrix), _BLOCK):
             upto = wanted[part].max(axis=1, initial=0.0)
-            curve = self._curve(matrix[part], upto, _cut(due, part), _cut(first, part))
+            curve = self._curve(matrix[part], _cut(due, part), _cut(first, part), upto)
             out[part] = curve.before(wanted[part])
         return out
 
@@ -307,27 +315,74 @@ class HazardModel:
         parts = []
         for part in blocks(len(matrix), _BLOCK):
             upto = np.full(part.stop - part.start, reach)
-            parts.append(self._curve(matrix[part], upto, _cut(due, part), _cut(first, part)))
+            parts.append(self._curve(matrix[part], _cut(due, part), _cut(first, part), upto))
         return Curve.join(parts)
+
+    def lay(
+        self,
+        X: npt.ArrayLike,
+        offset: npt.ArrayLike | None = None,
+        start: Days | None = None,
+        upto: npt.ArrayLike = np.inf,
+    ) -> tuple[Periods, Matrix]:
+        """Lay the person-periods that the trees see, to explain or to change them.
+
+        Parameters
+        ----------
+        X, offset, start
+            As in ``predict_cumulative``; all at once, so hand over a block of rows.
+        upto : float or (n,) float
+            Days; bins that start later are left out.
+
+        Returns
+        -------
+        Periods
+            m bins, sorted by row and time.
+        (m, d + k) float32
+            Their columns, named by ``line_names_``.
+        """
+        matrix, due, first = self._check_predict("lay", X, offset, start)
+        last = np.broadcast_to(np.asarray(upto, dtype=np.float64), (len(matrix),))
+        periods = self.grid_.lay(last, due)
+        return periods, _lines(matrix, periods, due, first)
+
+    def base_odds(self, periods: Periods, offset: npt.ArrayLike | None = None) -> Float:
+        """Log odds of the life table, which the trees add to, (m,)."""
+        self._check_fitted("base_odds")
+        due = None if offset is None else np.asarray(offset, dtype=np.float64)
+        return logit(self.table_.chance(periods, periods.hi - periods.lo, due))
+
+    def odds(self, periods: Periods, data: Matrix, offset: npt.ArrayLike | None = None) -> Float:
+        """Log odds that the event falls into each bin if it has not come before, (m,).
+
+        Parameters
+        ----------
+        periods, data
+            From :meth:`lay`.
+        offset : (n,) float, optional
+            As in :meth:`lay`.
+        """
+        return self.base_odds(periods, offset) + self.trees_.score(data)
 
     def save(self, directory: str | Path) -> None:
         """Write ``hazard.txt`` (LightGBM's text) and ``hazard.json`` into a directory."""
-        if self._trees is None or self._table is None:
-            raise NotFittedError.of(self, "save")
+        self._check_fitted("save")
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
-        settings = {name: getattr(self, name) for name in _SETTINGS}
-        state = {
-            "names": self._names,
-            "clock": asdict(self._clock),
-            "rates": self._table.rates.tolist(),
+        content = {
+            "format": 2,
+            "parameters": self.get_params(deep=False),
+            "columns": asdict(self.columns_),
+            "clock": asdict(self.clock_),
+            "edges": self.grid_.edges,
+            "rates": self.table_.rates,
         }
-        text = json.dumps({"format": 1, "settings": settings, "state": state}, indent=1)
-        (path / "hazard.txt").write_text(self._trees.to_text(), encoding="utf-8")
+        text = json.dumps(content, indent=1, default=_plain)
+        (path / "hazard.txt").write_text(self.trees_.to_text(), encoding="utf-8")
         (path / "hazard.json").write_text(text, encoding="utf-8")
 
     @classmethod
-    def load(cls, directory: str | Path) -> HazardModel:
+    def load(cls, directory: str | Path) -> Self:
         """Read what :meth:`save` wrote.
 
         Raises
@@ -339,92 +394,80 @@ class HazardModel:
         try:
             content = json.loads((path / "hazard.json").read_text(encoding="utf-8"))
             text = (path / "hazard.txt").read_text(encoding="utf-8")
-            model = cls(**content["settings"])
-            state = content["state"]
-            model._names = tuple(state["names"])
-            model._clock = _Clock(**state["clock"])
-            model._table = LifeTable(model._grid.edges, np.array(state["rates"], dtype=np.float64))
+            model = cls(**content["parameters"])
+            columns = Columns(
+                tuple(content["columns"]["names"]),
+                content["columns"]["named"],
+                {name: tuple(v) for name, v in content["columns"]["categories"].items()},
+            )
+            edges, rates = (np.array(content[k], dtype=np.float64) for k in ("edges", "rates"))
+            clock = _Clock(**content["clock"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable HazardModel in {path}: {error}") from error
-        model._trees = Trees.from_text(text)
+        grid = Grid(edges, default_due_edges())
+        model._set(columns, clock, grid, LifeTable(edges, rates), Trees.from_text(text))
         return model
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _check_clock(
-        self, n: int, offset: npt.ArrayLike | None, start: Days | None
-    ) -> tuple[Float | None, Days | None]:
-        due = None if offset is None else check_vector(offset, n, "offset", nan=True)
-        if start is None:
-            return due, None
-        first = np.asarray(start).astype("datetime64[D]")
-        if first.shape != (n,) or np.isnat(first).any():
-            raise InputError.of(
-                "start", None, expected=f"({n},) days, none missing", found=str(first[:3])
-            )
-        return due, first
+    def _set(
+        self, columns: Columns, clock: _Clock, grid: Grid, table: LifeTable, trees: Trees
+    ) -> None:
+        """Take over what was learnt; nothing of an earlier fit stays."""
+        self.columns_, self.clock_, self.grid_, self.table_ = columns, clock, grid, table
+        self.trees_ = trees
+        self.line_names_ = (*columns.names, *clock.names)
+        self.n_features_in_ = len(columns.names)
+        if columns.named:
+            self.feature_names_in_ = np.array(columns.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
 
-    def _columns(
-        self, width: int, categorical: Sequence[int | str]
-    ) -> tuple[list[int], list[int] | None]:
-        place = {name: i for i, name in enumerate(self._names)}
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _check_fitted(self, method: str) -> None:
+        if not hasattr(self, "trees_"):
+            raise _NotFittedError.of(self, method)
+
+    def _check_parameters(self) -> Grid:
+        """Check what ``__init__`` took as it came; list every fault."""
+        faults = [
+            Fault("HazardModel", name, f"a whole number from {low} up", repr(getattr(self, name)))
+            for name, low in _LEAST.items()
+            if not _is_number(getattr(self, name), whole=True) or getattr(self, name) < low
+        ]
+        for name in ("learning_rate", "half_life_days"):
+            value = getattr(self, name)
+            optional = name == "half_life_days" and value is None
+            if not optional and not (_is_number(value) and value > 0):
+                faults.append(Fault("HazardModel", name, "a positive number", repr(value)))
+        for name, sign in (self.monotone or {}).items():
+            if sign not in {-1, 0, 1}:
+                faults.append(Fault("HazardModel", "monotone", "-1, 0 or 1", f"{name}: {sign!r}"))
+        given = default_edges() if self.edges is None else self.edges
+        edges = np.asarray(given, dtype=np.float64)
+        if edges.ndim != 1 or len(edges) < 2 or edges[0] != 0.0 or not (np.diff(edges) > 0).all():
+            found = str(edges.tolist())
+            faults.append(Fault("HazardModel", "edges", "increasing days that start at 0", found))
+        if faults:
+            raise InputError(faults)
+        return Grid(edges, default_due_edges())
+
+    def _signs(self, columns: Columns, clock: _Clock) -> list[int] | None:
+        """Monotone sign of each column of a line."""
         signs = dict(self.monotone or {})
-        wanted = [c for c in categorical if isinstance(c, str)]
-        unknown = [c for c in [*wanted, *signs] if c not in place]
-        if len(self._names) != width or unknown:
-            raise InputError.of(
-                "names",
-                None,
-                expected=f"{width} names, among them every categorical and monotone column",
-                found=f"{len(self._names)} names, unknown {unknown}",
-            )
-        codes = [place[c] if isinstance(c, str) else int(c) for c in categorical]
-        full = [signs.get(name, 0) for name in (*self._names, *self._clock.names)]
-        return codes, full if signs else None
+        columns.places(list(signs), "monotone")
+        full = [signs.get(name, 0) for name in columns.names] + [0] * len(clock.names)
+        return full if signs else None
 
-    def _expand(
-        self, days: Float, happened: npt.NDArray[np.bool_], due: Float | None
-    ) -> tuple[Periods, npt.NDArray[np.bool_], Float]:
-        """Lay the bins that were watched: which hold the event, how many days were seen.
-
-        An event at ``duration`` belongs to the bin that contains it; a row censored there was
-        watched up to ``duration`` only.
-        """
-        last = np.where(happened, np.nextafter(days, np.inf), days)
-        periods = self._grid.lay(last, due)
-        at = days[periods.row]
-        hit = happened[periods.row] & (at >= periods.lo) & (at < periods.hi)
-        seen = np.where(hit, periods.hi, np.minimum(at, periods.hi)) - periods.lo
-        return periods, hit, seen
-
-    def _weights(self, periods: Periods, rows: Float | None, first: Days | None) -> Float:
-        mass = np.ones(len(periods)) if rows is None else rows[periods.row].copy()
-        if self.half_life_days is not None and first is not None and len(periods):
-            when = first.astype(np.int64)[periods.row] + periods.lo
-            mass *= 0.5 ** ((when.max() - when) / self.half_life_days)
-        return mass
-
-    def _thin(
-        self, hit: npt.NDArray[np.bool_], chance: Float, mass: Float
-    ) -> tuple[npt.NDArray[np.bool_], Float]:
-        """Keep all bins with an event; of the others those that tell most, weighted.
-
-        How much a bin without an event tells is its chance of one, here that of the life table
-        (local case-control sampling with a pilot).
-        """
-        spare = max(self.max_periods - int(hit.sum()), self.max_periods // 4)
-        if len(hit) - int(hit.sum()) <= spare:
-            return np.ones(len(hit), dtype=np.bool_), mass
-        worth = np.where(hit, 0.0, chance + 0.2 * chance.mean())
-        rate = np.minimum(_scale(worth, spare) * worth, 1.0)
-        keep = hit | (np.random.default_rng(self.seed).random(len(hit)) < rate)
-        return keep, np.where(hit, mass, mass / np.maximum(rate, 1e-12))[keep]
-
-    def _options(self, events: float) -> TreeOptions:
-        # Leaves of little data would chase noise: a leaf holds at least 1/50 of the events' bins.
+    def _options(self, events: int) -> TreeOptions:
         return TreeOptions(
             rounds=self.n_estimators,
             rate=self.learning_rate,
+            # Many leaves on few events would chase noise.
             leaves=self.num_leaves if events >= 2000 else min(self.num_leaves, 7),
             min_leaf=self.min_child_samples,
             seed=self.seed,
@@ -432,128 +475,64 @@ class HazardModel:
 
     def _check_predict(
         self, method: str, X: npt.ArrayLike, offset: npt.ArrayLike | None, start: Days | None
-    ) -> tuple[npt.NDArray[np.float32], Float | None, Days | None]:
-        if self._trees is None:
-            raise NotFittedError.of(self, method)
-        matrix = check_matrix(X, len(self._names))
-        due, first = self._check_clock(len(matrix), offset, start)
-        if _Clock(due is not None, first is not None) != self._clock:
+    ) -> tuple[Matrix, Float | None, Days | None]:
+        self._check_fitted(method)
+        matrix = self.columns_.read(X)
+        due, first = _check_clock(len(matrix), offset, start)
+        clock = _Clock(due is not None, first is not None)
+        if clock != self.clock_:
             raise InputError.of(
                 "HazardModel",
                 None,
-                expected=f"offset and start as in fit ({self._clock})",
-                found=str(_Clock(due is not None, first is not None)),
+                expected=f"offset and start as in fit ({self.clock_})",
+                found=str(clock),
             )
         return matrix, due, first
 
-    def _curve(
-        self,
-        matrix: npt.NDArray[np.float32],
-        upto: Float,
-        due: Float | None,
-        first: Days | None,
-    ) -> Curve:
-        assert self._trees is not None
-        assert self._table is not None
-        periods = self._grid.lay(upto, due)
-        width = matrix.shape[1]
-        data = np.empty((len(periods), width + len(self._clock.names)), dtype=np.float32)
-        data[:, :width] = matrix[periods.row]
-        data[:, width:] = periods.features(due, first)
-        chance = self._table.chance(periods, periods.hi - periods.lo, due)
-        odds = logit(chance) + self._trees.score(data)
+    def _curve(self, matrix: Matrix, due: Float | None, first: Days | None, upto: Float) -> Curve:
+        periods = self.grid_.lay(upto, due)
+        clock = periods.features(due, first)
+        odds = self.base_odds(periods, due) + self.trees_.score_lines(matrix, clock, periods.row)
         return Curve.build(periods, expit(odds), len(matrix))
+
+
+#: Least values of the parameters that count something.
+_LEAST = {"n_estimators": 1, "num_leaves": 2, "min_child_samples": 1, "max_periods": 2}
+
+
+def _lines(matrix: Matrix, periods: Periods, due: Float | None, first: Days | None) -> Matrix:
+    """Columns of each person-period: those of its row, then those of the bin."""
+    clock = periods.features(due, first)
+    data = np.empty((len(periods), matrix.shape[1] + clock.shape[1]), dtype=np.float32)
+    data[:, : matrix.shape[1]] = matrix[periods.row]
+    data[:, matrix.shape[1] :] = clock
+    return data
+
+
+def _check_clock(
+    n: int, offset: npt.ArrayLike | None, start: Days | None
+) -> tuple[Float | None, Days | None]:
+    due = None if offset is None else check_vector(offset, n, "offset", nan=True)
+    if start is None:
+        return due, None
+    first = np.asarray(start).astype("datetime64[D]")
+    if first.shape != (n,) or np.isnat(first).any():
+        raise InputError.of(
+            "start", None, expected=f"({n},) days, none missing", found=str(first[:3])
+        )
+    return due, first
+
+
+def _is_number(value: object, *, whole: bool = False) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int | np.integer if whole else int | float | np.number)
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's arrays and numbers to plain ones."""
+    return value.tolist()
 
 
 def _cut(values: npt.NDArray[Any] | None, part: slice) -> npt.NDArray[Any] | None:
     return None if values is None else values[part]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """When the event comes, for n rows: the cumulative hazard at each row's own edges.
-
-    Attributes
-    ----------
-    edge : (n, k) float64
-        Days; edge[:, 0] = 0; the last one is repeated.
-    total : (n, k) float64
-        Cumulative hazard -log P(no event before the edge).
-    """
-
-    edge: Float
-    total: Float
-
-    @classmethod
-    def build(cls, periods: Periods, hazard: Float, n: int) -> Curve:
-        """Make the curves of n rows from P(event in a bin | none before), (m,)."""
-        count = np.bincount(periods.row, minlength=n)
-        size = int(count.max(initial=0)) + 1
-        edge, step = np.zeros((n, size)), np.zeros((n, size))
-        place = np.arange(len(periods)) - np.repeat(np.cumsum(count) - count, count) + 1
-        edge[periods.row, place] = periods.hi
-        step[periods.row, place] = -np.log1p(-np.minimum(hazard, 1.0 - 1e-12))
-        return cls(np.maximum.accumulate(edge, axis=1), np.cumsum(step, axis=1))
-
-    @classmethod
-    def join(cls, parts: Sequence[Curve]) -> Curve:
-        """Put the rows of several curves one below the other."""
-        if not parts:
-            return cls(np.zeros((0, 2)), np.zeros((0, 2)))
-        size = max(part.edge.shape[1] for part in parts)
-        pads = [((0, 0), (0, size - part.edge.shape[1])) for part in parts]
-        edge = [np.pad(c.edge, pad, "edge") for c, pad in zip(parts, pads, strict=True)]
-        total = [np.pad(c.total, pad, "edge") for c, pad in zip(parts, pads, strict=True)]
-        return cls(np.concatenate(edge), np.concatenate(total))
-
-    def before(self, days: Float) -> Float:
-        """P(event before ``days``, (h,) or (n, h)), (n, h); inside a bin the hazard is constant."""
-        days = np.broadcast_to(days, (len(self.edge), days.shape[-1]))
-        out = np.empty(days.shape)
-        for k in range(days.shape[1]):
-            out[:, k] = -np.expm1(-self._at(days[:, k]))
-        return out
-
-    def _at(self, day: Float) -> Float:
-        row = np.arange(len(day))
-        bin_ = np.clip((self.edge[:, 1:-1] <= day[:, None]).sum(axis=1), 0, self.edge.shape[1] - 2)
-        lo, hi = self.edge[row, bin_], self.edge[row, bin_ + 1]
-        below, above = self.total[row, bin_], self.total[row, bin_ + 1]
-        share = np.clip((day - lo) / np.where(hi > lo, hi - lo, 1.0), 0.0, 1.0)
-        return np.asarray(below + share * (above - below), dtype=np.float64)
-
-    def quantiles(self, chances: Float) -> Float:
-        """First day by which each of ``chances``, (q,) or (n, q), is reached; inf where never."""
-        chances = np.broadcast_to(chances, (len(self.edge), chances.shape[-1]))
-        out = np.full(chances.shape, np.inf)
-        for k, target in enumerate(-np.log1p(-np.minimum(chances.T, 1.0 - 1e-12))):
-            reached = self.total >= target[:, None]
-            rows = np.nonzero(reached.any(axis=1))[0]
-            at = np.maximum(reached[rows].argmax(axis=1), 1)
-            below, above = self.total[rows, at - 1], self.total[rows, at]
-            lo, hi = self.edge[rows, at - 1], self.edge[rows, at]
-            share = np.clip((target[rows] - below) / np.maximum(above - below, 1e-300), 0.0, 1.0)
-            out[rows, k] = lo + share * (hi - lo)
-        return out
-
-
-def _scale(worth: Float, total: int) -> float:
-    """Find c with sum(min(c * worth, 1)) = total."""
-    scale = total / worth.sum()
-    for _ in range(20):
-        full = scale * worth >= 1.0
-        scale = max((total - int(full.sum())) / max(worth[~full].sum(), 1e-300), scale)
-    return float(scale)
-
-
-_SETTINGS = (
-    "edges",
-    "n_estimators",
-    "learning_rate",
-    "num_leaves",
-    "min_child_samples",
-    "half_life_days",
-    "monotone",
-    "max_periods",
-    "seed",
-)

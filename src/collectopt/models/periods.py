@@ -85,15 +85,31 @@ class Periods:
         last = first + length.astype("timedelta64[D]")
         business = _business_days(last) - _business_days(first)
         middle = first + (length // 2).astype("timedelta64[D]")
-        day = (middle - middle.astype("datetime64[M]")).astype(np.float64) + 1.0
+        day, month = _day_and_month(middle)
         weekday = (first.astype(np.int64) + 3) % 7
-        month = middle.astype("datetime64[M]").astype(np.int64) % 12 + 1
         return [
             business / length,
             np.where(length <= 1.0, weekday, np.nan),
             np.where(length <= 8.0, day, np.nan),
-            month.astype(np.float64),
+            month,
         ]
+
+
+def _day_and_month(day: npt.NDArray[np.datetime64]) -> tuple[Float, Float]:
+    """Day of the month and month, both from 1; looked up where days repeat."""
+    number = day.astype(np.int64)
+    low, high = (int(number.min()), int(number.max())) if len(number) else (0, 0)
+    if high - low < len(number):
+        each = np.arange(low, high + 1).astype("datetime64[D]")
+        in_month, month = _split(each)
+        return in_month[number - low], month[number - low]
+    return _split(day)
+
+
+def _split(day: npt.NDArray[np.datetime64]) -> tuple[Float, Float]:
+    month = day.astype("datetime64[M]")
+    in_month = (day - month).astype(np.float64) + 1.0
+    return in_month, (month.astype(np.int64) % 12 + 1).astype(np.float64)
 
 
 def _business_days(day: npt.NDArray[np.datetime64]) -> Float:
@@ -179,36 +195,64 @@ class LifeTable:
     edges: Float
     rates: Float
 
-    @classmethod
-    def fit(
-        cls,
-        edges: Float,
-        periods: Periods,
-        *,
-        hit: npt.NDArray[np.bool_],
-        watched: Float,
-        weight: Float,
-        offset: Float | None,
-    ) -> LifeTable:
-        """Count events and days watched; thin cells borrow from their age, ages from the whole."""
-        age = _age(edges, periods)
-        n_age, n_stage = len(edges) - 1, len(_STAGES) + 2
-        cell = age * n_stage + _stage(periods, offset)
-        days = np.bincount(cell, weight * watched, n_age * n_stage).reshape(n_age, n_stage)
-        events = np.bincount(cell, weight * hit, n_age * n_stage).reshape(n_age, n_stage)
-        overall = (events.sum() + 0.5) / (days.sum() + 0.5 * edges[-1])
-        by_age = (events.sum(axis=1) + 0.5) / (days.sum(axis=1) + 0.5 / overall)
-        rate = (events + _BORROWED) / (days + _BORROWED / by_age[:, None])
-        # Events over days is the chance of a bin over its length: turn it into a rate.
-        bins = np.bincount(age, weight * watched / (periods.hi - periods.lo), n_age)
-        length = np.where(bins > 0.0, days.sum(axis=1) / np.maximum(bins, _EPS), np.diff(edges))
-        length = length[:, None]
-        return cls(edges, -np.log1p(-np.minimum(rate * length, 0.99)) / length)
-
     def chance(self, periods: Periods, watched: Float, offset: Float | None) -> Float:
         """P(event within the days watched of each bin), (m,)."""
         rate = self.rates[_age(self.edges, periods), _stage(periods, offset)]
         return np.asarray(-np.expm1(-rate * watched), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class LifeCounts:
+    """Events and days watched by age and stage, counted bin by bin.
+
+    Attributes
+    ----------
+    edges : (e,) float64
+    days, events : ((e - 1) * 8,) float64
+        Weighted sums by age and stage.
+    bins : (e - 1,) float64
+        Weighted number of whole bins by age.
+    """
+
+    edges: Float
+    days: Float
+    events: Float
+    bins: Float
+
+    @classmethod
+    def empty(cls, edges: Float) -> LifeCounts:
+        """Start to count."""
+        ages = len(edges) - 1
+        cells = ages * (len(_STAGES) + 2)
+        return cls(edges, np.zeros(cells), np.zeros(cells), np.zeros(ages))
+
+    def add(
+        self,
+        periods: Periods,
+        hit: npt.NDArray[np.bool_],
+        watched: Float,
+        weight: Float,
+        offset: Float | None,
+    ) -> None:
+        """Add bins, one after the other: the sums do not depend on how they are split up."""
+        age = _age(self.edges, periods)
+        cell = age * (len(_STAGES) + 2) + _stage(periods, offset)
+        np.add.at(self.days, cell, weight * watched)
+        np.add.at(self.events, cell, weight * hit)
+        np.add.at(self.bins, age, weight * watched / (periods.hi - periods.lo))
+
+    def table(self) -> LifeTable:
+        """Turn counts to rates; thin cells borrow from their age, ages from the whole."""
+        edges, bins = self.edges, self.bins
+        shape = (len(edges) - 1, len(_STAGES) + 2)
+        days, events = self.days.reshape(shape), self.events.reshape(shape)
+        overall = (events.sum() + 0.5) / (days.sum() + 0.5 * edges[-1])
+        by_age = (events.sum(axis=1) + 0.5) / (days.sum(axis=1) + 0.5 / overall)
+        rate = (events + _BORROWED) / (days + _BORROWED / by_age[:, None])
+        # Events over days is the chance of a bin over its length: turn it into a rate.
+        length = np.where(bins > 0.0, days.sum(axis=1) / np.maximum(bins, _EPS), np.diff(edges))
+        length = length[:, None]
+        return LifeTable(edges, -np.log1p(-np.minimum(rate * length, 0.99)) / length)
 
 
 def _age(edges: Float, periods: Periods) -> Int:
