@@ -10,6 +10,8 @@ __getattr__, __dir__, __all__ = attach(
         "ShrunkenRate": "collectopt.models.rates",
         "BaseRate": "collectopt.models.rates",
         "ResponseModel": "collectopt.models.response",
+        "reasons": "collectopt.models.reasoning",
+        "Reasons": "collectopt.models.reasoning",
         "labels": "collectopt.models.labels",
     },
 )

@@ -104,6 +104,13 @@ class Trees:
             return np.zeros(0)
         return np.asarray(self.booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
 
+    def contributions(self, X: npt.NDArray[np.float32]) -> Float:
+        """Give what each column adds to the score, last the mean score, (n, d + 1): tree SHAP."""
+        if not len(X):
+            return np.zeros((0, X.shape[1] + 1))
+        found = self.booster.predict(X, pred_contrib=True, num_threads=1)
+        return np.asarray(found, dtype=np.float64)
+
     def gains(self) -> Float:
         """Total gain of each column, (d,)."""
         return np.asarray(self.booster.feature_importance("gain"), dtype=np.float64)

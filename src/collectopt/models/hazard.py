@@ -32,6 +32,7 @@ from collectopt.models.periods import (
 )
 
 Float = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
 Days = npt.NDArray[np.datetime64]
 
 #: Person-periods that one fit looks at; above it, bins without an event are sampled (weighted).
@@ -310,6 +311,39 @@ class HazardModel:
             parts.append(self._curve(matrix[part], upto, _cut(due, part), _cut(first, part)))
         return Curve.join(parts)
 
+    def contributions(
+        self,
+        X: npt.ArrayLike,
+        *,
+        offset: npt.ArrayLike | None = None,
+        start: Days | None = None,
+        reach: npt.ArrayLike = np.inf,
+    ) -> tuple[Periods, Float, Float]:
+        """Give what each column adds to the log odds of each bin (tree SHAP, by LightGBM).
+
+        Parameters
+        ----------
+        X, offset, start
+            As in ``predict_cumulative``.
+        reach : float or (n,) float
+            Days up to which the bins are needed.
+
+        Returns
+        -------
+        periods : Periods
+            The m bins of all rows.
+        base : (m,) float64
+            Log odds without any column: life table and mean of the trees.
+        added : (m, d + c) float64
+            By column of X, then by the c columns of the clock; base + sum = log odds of the bin.
+        """
+        matrix, due, first = self._check_predict("contributions", X, offset, start)
+        upto = np.broadcast_to(np.asarray(reach, dtype=np.float64), (len(matrix),))
+        periods, odds, data = self._bins(matrix, upto, due, first)
+        assert self._trees is not None
+        found = self._trees.contributions(data)
+        return periods, odds + found[:, -1], found[:, :-1]
+
     def save(self, directory: str | Path) -> None:
         """Write ``hazard.txt`` (LightGBM's text) and ``hazard.json`` into a directory."""
         if self._trees is None or self._table is None:
@@ -454,15 +488,20 @@ class HazardModel:
         first: Days | None,
     ) -> Curve:
         assert self._trees is not None
+        periods, odds, data = self._bins(matrix, upto, due, first)
+        return Curve.build(periods, expit(odds + self._trees.score(data)), len(matrix))
+
+    def _bins(
+        self, matrix: Matrix, upto: Float, due: Float | None, first: Days | None
+    ) -> tuple[Periods, Float, Matrix]:
+        """Lay the bins: their log odds by the life table, and the columns that the trees see."""
         assert self._table is not None
         periods = self._grid.lay(upto, due)
         width = matrix.shape[1]
         data = np.empty((len(periods), width + len(self._clock.names)), dtype=np.float32)
         data[:, :width] = matrix[periods.row]
         data[:, width:] = periods.features(due, first)
-        chance = self._table.chance(periods, periods.hi - periods.lo, due)
-        odds = logit(chance) + self._trees.score(data)
-        return Curve.build(periods, expit(odds), len(matrix))
+        return periods, logit(self._table.chance(periods, periods.hi - periods.lo, due)), data
 
 
 def _cut(values: npt.NDArray[Any] | None, part: slice) -> npt.NDArray[Any] | None:
