@@ -374,14 +374,14 @@ def _calendar(name: str, value: int) -> str:
     if name == "weekday":
         return f"It is a {_DAYS[(value - 1) % 7]}"
     if name == "month":
-        return f"It is {_MONTHS[value]}"
+        return f"It is {_MONTHS[(value - 1) % 12]}"
     return f"It is day {value} of the month"
 
 
 # Not calendar.day_name, which follows the locale of the machine.
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
-    "", "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
 )  # fmt: skip
 
