@@ -36,6 +36,8 @@ Float = npt.NDArray[np.float64]
 #: Events that an end needs for a hazard of its own; rarer ends share :attr:`End.OTHER`.
 NEEDED = 30
 _BLOCK = 10_000
+# Offices end claims in batches: a few days on which that happened would be learnt as seasons.
+_SEASONS = frozenset({"day_of_month", "weekday", "month", "payday_offset", "payday_strength"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,9 @@ class EndsModel:
 
     One cause-specific :class:`~collectopt.models.hazard.HazardModel` for each end with at least
     :data:`NEEDED` events in the learning rows, all on the same bins; rarer ends are pooled into
-    ``End.OTHER`` (see :attr:`pooled`), with fewer and smaller trees the rarer they are.
+    ``End.OTHER`` (see :attr:`pooled`), with fewer and smaller trees the rarer they are. Only
+    payment looks at the calendar. When an office will hand over its next batch is not foreseen:
+    the chance is that of a usual year, not of the coming one.
 
     Rows on which an end stands already (a plan in force, an account with the agency) have it
     behind them: its chance is 0 there, the other ends go on.
@@ -141,14 +145,15 @@ class EndsModel:
             if kind in kinds:
                 risk = ~gone[:, i]
                 hit = end[risk] == i
-                hazards[kind] = self._hazard(int(hit.sum()), matrix.names).fit(
-                    matrix.values[risk],
+                used = matrix.select(_columns(kind, matrix.names))
+                hazards[kind] = self._hazard(int(hit.sum()), used.names).fit(
+                    used.values[risk],
                     first.days[risk],
                     hit,
                     offset=due_offsets(rows)[risk],
-                    start=_local_days(rows)[risk],
-                    names=matrix.names,
-                    categorical=list(matrix.categories),
+                    start=_local_days(rows)[risk] if kind is End.PAID else None,
+                    names=used.names,
+                    categorical=list(used.categories),
                 )
         categories = {name: tuple(values) for name, values in matrix.categories.items()}
         self._fitted = _Fitted(hazards, matrix.names, categories, events)
@@ -293,7 +298,7 @@ class EndsModel:
 
     def _block(self, rows: Snapshot, horizons: Sequence[Horizon]) -> Float:
         fitted = self._known("predict")
-        X = compute(rows, fitted.names, fitted.categories).values
+        matrix = compute(rows, fitted.names, fitted.categories)
         due, start = due_offsets(rows), _local_days(rows)
         ahead = np.column_stack(
             [due + h.days if h.from_due else np.full(len(rows), float(h.days)) for h in horizons]
@@ -302,7 +307,12 @@ class EndsModel:
         reach = float(ahead.max(initial=1.0))
         kinds = tuple(fitted.hazards)
         curves = [
-            fitted.hazards[kind].predict_curve(X, offset=due, start=start, reach=reach)
+            fitted.hazards[kind].predict_curve(
+                matrix.select(_columns(kind, matrix.names)).values,
+                offset=due,
+                start=start if kind is End.PAID else None,
+                reach=reach,
+            )
             for kind in kinds
         ]
         risk = ~behind(rows)[:, [ENDS.index(kind) for kind in kinds]]
@@ -310,3 +320,9 @@ class EndsModel:
         over = ~_is_open(rows, self.level)
         p[over] = np.array([kind is End.PAID for kind in kinds], dtype=np.float64)
         return p
+
+
+def _columns(kind: End, names: Sequence[str]) -> tuple[str, ...]:
+    """Give the features of an end's hazard."""
+    kept = tuple(name for name in names if kind is End.PAID or name not in _SEASONS)
+    return kept or tuple(names)
