@@ -262,6 +262,18 @@ def test_the_future_changes_no_reason(ledger, model, snapshot):
     assert one.to_arrow().equals(two.to_arrow())
 
 
+def test_the_value_of_time_is_the_days_until_the_due_date(model, ledger):
+    claim = ledger.invoices.to_pylist()[0]
+    day = np.datetime64(claim["due_on"])
+    times = [f"{day + k}T{hour}:00+00:00" for k in (-3, 0, 2) for hour in ("00:00", "13:30")]
+    key = {"account_id": claim["account_id"], "invoice_id": claim["invoice_id"]}
+    rows = co.Snapshot.from_rows(ledger, [key | {"as_of": at} for at in times])
+    found = reasons(model, rows, "30D", "invoice")
+    assert found.data[:, -1].tolist() == [3.0, 3.0, 0.0, 0.0, -2.0, -2.0]
+    said = [sentence(TIME, float(value)) for value in found.data[::2, -1]]
+    assert said == ["Falls due in 3 days", "Is due today", "Has been past due for 2 days"]
+
+
 def test_rows_are_explained_alone_and_in_their_order(model, snapshot):
     whole = reasons(model, snapshot, "30D")
     back = reasons(model, snapshot.take(np.arange(len(snapshot))[::-1]), "30D")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from collectopt.features.catalogue import DEFINITIONS
 from collectopt.features.definition import CHANNEL, NEVER, Feature, Unit
 
-#: Name of the one entry that collects the clock of a forecast; its value is the days until the
-#: claim in question is past due.
+#: Name of the one entry that collects the clock of a forecast; its value is the local
+#: days until the due date of the claim in question.
 TIME = "time"
 #: Columns that :func:`sentence` likes to know of a row, whatever the model looks at.
 CONTEXT = ("settled_n", "matured_n", "contacts_n")
@@ -59,7 +59,7 @@ def _past(days: int) -> dict[str, Phrase]:
 
 PHRASES: Mapping[str, Phrase] = {
     TIME: Phrase(
-        "Falls due in {d}", zero="The due date is just over", negative="Has been past due for {d}"
+        "Falls due in {d}", zero="Is due today", negative="Has been past due for {d}"
     ),
     "open_amount": Phrase("Owes {m} in all", zero="Owes nothing"),
     "open_claims": Phrase("Has {n} open", zero="Has no open claim"),

@@ -36,8 +36,14 @@ Float = npt.NDArray[np.float64]
 #: Events that an end needs for a hazard of its own; rarer ends share :attr:`End.OTHER`.
 NEEDED = 30
 _BLOCK = 10_000
-# Offices end claims in batches: a few days on which that happened would be learnt as seasons.
-_SEASONS = frozenset({"day_of_month", "weekday", "month", "payday_offset", "payday_strength"})
+# Offices end claims in batches. Features that tell the date, or by a rate of the book that moves
+# from day to day give it away, would learn the few days on which that happened.
+_DATES = frozenset(
+    {
+        "day_of_month", "weekday", "month", "payday_offset", "payday_strength", "matured_n",
+        "on_time_lift", "paid_30_lift", "customer_n", "customer_late_lift",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,5 +330,5 @@ class EndsModel:
 
 def _columns(kind: End, names: Sequence[str]) -> tuple[str, ...]:
     """Give the features of an end's hazard."""
-    kept = tuple(name for name in names if kind is End.PAID or name not in _SEASONS)
+    kept = tuple(name for name in names if kind is End.PAID or name not in _DATES)
     return kept or tuple(names)

@@ -122,7 +122,7 @@ def reasons(
         names=(*head.names, TIME),
         values=added,
         base=base,
-        data=np.column_stack([X, due.astype(np.float32)]),
+        data=np.column_stack([X, -np.floor(1.0 - due)]).astype(np.float32),
         categories=used.categories,
         context={name: matrix.column(name) for name in CONTEXT},
         top=top,
@@ -155,7 +155,8 @@ class Reasons:
         Log odds of the reference, before any feature has spoken: base + sum = those of the
         forecast.
     data : (n, d) float32
-        Values of the features; categories as codes; of TIME the days until past due.
+        Values of the features; categories as codes; of TIME the local days
+        until the due date.
     categories : mapping of str to tuple of str
         Texts behind the codes.
     context : mapping of str to (n,) float32
