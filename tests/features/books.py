@@ -41,7 +41,8 @@ DATES = {
 }
 COLUMNS = {
     "accounts": ("account_id", "customer_type", "country", "timezone", "customer_id",
-                 "creditor_id", "customer_since", "credit_score", "lifetime_value", "size", "trade"),
+                 "creditor_id", "customer_since", "credit_score", "lifetime_value", "size",
+                 "trade"),
     "invoices": ("invoice_id", "account_id", "issued_on", "due_on", "amount", "currency", "kind",
                  "article", "weight"),
     "payments": ("payment_id", "account_id", "paid_at", "amount", "invoice_id"),

@@ -10,6 +10,11 @@ __getattr__, __dir__, __all__ = attach(
         "ShrunkenRate": "collectopt.models.rates",
         "BaseRate": "collectopt.models.rates",
         "ResponseModel": "collectopt.models.response",
+        "EndsModel": "collectopt.models.competing",
+        "EndsForecast": "collectopt.models.ends",
+        "End": "collectopt.models.ends",
+        "reasons": "collectopt.models.reasoning",
+        "Reasons": "collectopt.models.reasoning",
         "labels": "collectopt.models.labels",
     },
 )

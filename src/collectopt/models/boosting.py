@@ -141,6 +141,13 @@ class Trees:
     def _masks(self) -> MaskedTrees | None:
         return MaskedTrees.of(self.booster.dump_model())
 
+    def contributions(self, X: npt.NDArray[np.float32]) -> Float:
+        """Give what each column adds to the score, last the mean score, (n, d + 1): tree SHAP."""
+        if not len(X):
+            return np.zeros((0, X.shape[1] + 1))
+        found = self.booster.predict(X, pred_contrib=True, num_threads=1)
+        return np.asarray(found, dtype=np.float64)
+
     def gains(self) -> Float:
         """Total gain of each column, (d,)."""
         return np.asarray(self.booster.feature_importance("gain"), dtype=np.float64)

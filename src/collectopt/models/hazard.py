@@ -30,8 +30,8 @@ from collectopt.models.periods import (
 )
 
 Float = npt.NDArray[np.float64]
-Days = npt.NDArray[np.datetime64]
 Matrix = npt.NDArray[np.float32]
+Days = npt.NDArray[np.datetime64]
 
 #: Person-periods that one fit looks at; above it, bins are sampled (weighted).
 MAX_PERIODS = 500_000
@@ -363,6 +363,36 @@ class HazardModel(BaseEstimator):
             As in :meth:`lay`.
         """
         return self.base_odds(periods, offset) + self.trees_.score(data)
+
+    def contributions(
+        self,
+        X: npt.ArrayLike,
+        *,
+        offset: npt.ArrayLike | None = None,
+        start: Days | None = None,
+        reach: npt.ArrayLike = np.inf,
+    ) -> tuple[Periods, Float, Float]:
+        """Give what each column adds to the log odds of each bin (tree SHAP, by LightGBM).
+
+        Parameters
+        ----------
+        X, offset, start
+            As in ``predict_cumulative``.
+        reach : float or (n,) float
+            Days up to which the bins are needed.
+
+        Returns
+        -------
+        periods : Periods
+            The m bins of all rows.
+        base : (m,) float64
+            Log odds without any column: life table and mean of the trees.
+        added : (m, d + c) float64
+            By column of X, then by the c columns of the clock; base + sum = log odds of the bin.
+        """
+        periods, data = self.lay(X, offset, start, reach)
+        found = self.trees_.contributions(data)
+        return periods, self.base_odds(periods, offset) + found[:, -1], found[:, :-1]
 
     def save(self, directory: str | Path) -> None:
         """Write ``hazard.txt`` (LightGBM's text) and ``hazard.json`` into a directory."""

@@ -393,15 +393,7 @@ class PaymentModel:
         return _Head(hazard, windows, matrix.names, categories, paid, partial)
 
     def _columns(self, matrix: FeatureMatrix) -> FeatureMatrix:
-        """Leave out what is constant here, and what the default leaves out."""
-        kept = []
-        for i, name in enumerate(matrix.names):
-            column = matrix.values[:, i]
-            known = column[~np.isnan(column)]
-            varies = len(known) and (known.min() < known.max() or len(known) < len(column))
-            if varies and (self.features is not None or name not in LEFT_OUT):
-                kept.append(name)
-        return matrix.select(kept or matrix.names[:1])
+        return learnable(matrix, LEFT_OUT if self.features is None else frozenset())
 
     def _block(
         self, head: _Head, rows: Snapshot, X: Matrix, asked: _Asked, level: Level
@@ -454,14 +446,24 @@ LEFT_OUT = frozenset(
 )
 
 
-def _enum(kind: type[E], value: str | E, name: str) -> E:
+def learnable(matrix: FeatureMatrix, left_out: frozenset[str] = LEFT_OUT) -> FeatureMatrix:
+    """Leave out the columns that are constant here, and those of ``left_out``."""
+    kept = []
+    for i, name in enumerate(matrix.names):
+        column = matrix.values[:, i]
+        known = column[~np.isnan(column)]
+        varies = len(known) and (known.min() < known.max() or len(known) < len(column))
+        if varies and name not in left_out:
+            kept.append(name)
+    return matrix.select(kept or matrix.names[:1])
+
+
+def _enum(kind: type[E], value: str | E, name: str, table: str = "PaymentModel") -> E:
     try:
         return kind(value)
     except ValueError:
         allowed = [member.value for member in kind]
-        raise InputError.of(
-            "PaymentModel", name, expected=f"one of {allowed}", found=repr(value)
-        ) from None
+        raise InputError.of(table, name, expected=f"one of {allowed}", found=repr(value)) from None
 
 
 def _local_days(rows: Snapshot) -> npt.NDArray[np.datetime64]:
