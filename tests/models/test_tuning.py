@@ -21,11 +21,11 @@ ASKED = {
     "cuts": 2,
     "every": "30D",
     "features": ("open_amount", "days_past_due"),
-    "options": HazardOptions(rounds=30, rate=0.13, max_periods=20_000),
+    "options": HazardOptions(rounds=30, rate=0.13, max_periods=8_000),
 }
 
 
-def make_book(changed="2023-11-01", n=60, until="2024-09-01", seed=0):
+def make_book(changed="2023-11-01", n=50, until="2024-09-01", seed=0):
     """Claims are paid after 8 days in the mean, those issued from ``changed`` on after 60."""
     rng = np.random.default_rng(seed)
     start, days = np.datetime64("2023-01-01"), 600

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "BaseRate": "collectopt.models.rates",
         "ResponseModel": "collectopt.models.response",
         "labels": "collectopt.models.labels",
+        "PaymentClassifier": "collectopt.models.classifier",
         "tune": "collectopt.models.tuning",
         "Tuning": "collectopt.models.tuning",
     },
