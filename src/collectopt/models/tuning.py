@@ -131,7 +131,10 @@ def tune(
 
     Each trial is fitted at ``cuts`` cuts and judged by the mean log-loss of its forecasts for the
     moments up to ``every`` after them. Trials that fall behind the median are stopped early. The
-    first trial are the defaults.
+    first trial is the defaults.
+
+    Trials times cuts fits are made. Fewer ``max_rows`` or person-periods in ``options`` make each
+    of them cheaper.
 
     Parameters
     ----------
