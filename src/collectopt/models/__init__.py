@@ -16,5 +16,8 @@ __getattr__, __dir__, __all__ = attach(
         "reasons": "collectopt.models.reasoning",
         "Reasons": "collectopt.models.reasoning",
         "labels": "collectopt.models.labels",
+        "PaymentClassifier": "collectopt.models.classifier",
+        "tune": "collectopt.models.tuning",
+        "Tuning": "collectopt.models.tuning",
     },
 )

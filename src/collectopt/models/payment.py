@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -17,6 +17,7 @@ from collectopt.features.engine import compute
 from collectopt.features.matrix import FeatureMatrix
 from collectopt.models.hazard import MAX_PERIODS, HazardModel
 from collectopt.models.labels import (
+    Durations,
     Event,
     Level,
     due_offsets,
@@ -114,6 +115,33 @@ class _Head:
     partial: Float
 
 
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What one level learns from: everything that no option of the hazard changes.
+
+    Attributes
+    ----------
+    matrix : FeatureMatrix
+        (n, d), one row a moment before the cut.
+    outcome : Durations
+        Days to the event, censored at the cut.
+    share : (n, 4) float64
+        Share settled within 30, 90, 180 and 365 days; nan where not over.
+    due : (n,) float64
+        Days until the due date; nan without one.
+    start : (n,) datetime64[D]
+        Local day of each row.
+    windows : Windows
+    """
+
+    matrix: FeatureMatrix
+    outcome: Durations
+    share: Float
+    due: Float
+    start: npt.NDArray[np.datetime64]
+    windows: Windows
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What ``predict`` was asked for."""
@@ -197,8 +225,52 @@ class PaymentModel:
         InputError
             No claim was open at any time before the cut; an unknown feature.
         """
-        self._heads = {level: self._fit_level(ledger, as_of, level) for level in self.levels}
+        self._heads = {
+            level: self._head_of(self.training(ledger, as_of, level)) for level in self.levels
+        }
         return self
+
+    def learn(self, training: Mapping[Level, Training]) -> Self:
+        """Fit what :meth:`training` prepared, so that many options share one preparation.
+
+        Parameters
+        ----------
+        training : mapping of Level to Training
+            One entry a level, prepared with the same event, seed and haste.
+        """
+        self._heads = {level: self._head_of(prepared) for level, prepared in training.items()}
+        return self
+
+    def training(self, ledger: Ledger, as_of: AsOf, level: Level) -> Training:
+        """Gather the moments before a cut, their features, and what came of them by the cut.
+
+        Parameters and errors as in :meth:`fit`, for one level.
+        """
+        for years in (self.years, _ALL):  # a book at rest is learnt from its older history
+            rows = landmarks(ledger, as_of, level, years=years, limit=self.max_rows, seed=self.seed)
+            if len(rows):
+                break
+        else:
+            raise InputError.of(
+                "invoices",
+                None,
+                expected=f"claims that were open before {as_of}",
+                found="none",
+                hint="Choose a later as_of, or check issued_on.",
+            )
+        outcome, share = outcomes(rows, self.event, level, as_of, _SHARE_DAYS)
+        matrix = self._columns(compute(rows, self.features))
+        due = due_offsets(rows)
+        windows = Windows.fit(
+            matrix.values,
+            due,
+            outcome,
+            watched=watched(rows, as_of),
+            categorical=[matrix.names.index(name) for name in matrix.categories],
+            seed=self.seed,
+            haste=self.options.haste,
+        )
+        return Training(matrix, outcome, share, due, _local_days(rows), windows)
 
     def predict(
         self,
@@ -354,43 +426,21 @@ class PaymentModel:
             )
         return found
 
-    def _fit_level(self, ledger: Ledger, as_of: AsOf, level: Level) -> _Head:
-        for years in (self.years, _ALL):  # a book at rest is learnt from its older history
-            rows = landmarks(ledger, as_of, level, years=years, limit=self.max_rows, seed=self.seed)
-            if len(rows):
-                break
-        else:
-            raise InputError.of(
-                "invoices",
-                None,
-                expected=f"claims that were open before {as_of}",
-                found="none",
-                hint="Choose a later as_of, or check issued_on.",
-            )
-        outcome, share = outcomes(rows, self.event, level, as_of, _SHARE_DAYS)
-        matrix = self._columns(compute(rows, self.features))
+    def _head_of(self, data: Training) -> _Head:
+        matrix, outcome = data.matrix, data.outcome
         hazard = self.options.hazard(int(outcome.event.sum()), matrix.names, self.seed)
         hazard.fit(
             matrix.values,
             outcome.days,
             outcome.event,
-            offset=due_offsets(rows),
-            start=_local_days(rows),
+            offset=data.due,
+            start=data.start,
             names=matrix.names,
             categorical=list(matrix.categories),
         )
-        windows = Windows.fit(
-            matrix.values,
-            due_offsets(rows),
-            outcome,
-            watched=watched(rows, as_of),
-            categorical=[matrix.names.index(name) for name in matrix.categories],
-            seed=self.seed,
-            haste=self.options.haste,
-        )
-        paid, partial = _mean_shares(share, outcome.days, outcome.event)
+        paid, partial = _mean_shares(data.share, outcome.days, outcome.event)
         categories = {name: tuple(values) for name, values in matrix.categories.items()}
-        return _Head(hazard, windows, matrix.names, categories, paid, partial)
+        return _Head(hazard, data.windows, matrix.names, categories, paid, partial)
 
     def _columns(self, matrix: FeatureMatrix) -> FeatureMatrix:
         return learnable(matrix, LEFT_OUT if self.features is None else frozenset())
