@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = attach(
         "PaymentModel": "collectopt.models.payment",
         "ShrunkenRate": "collectopt.models.rates",
         "BaseRate": "collectopt.models.rates",
+        "Recalibrated": "collectopt.models.recalibration",
         "ResponseModel": "collectopt.models.response",
         "labels": "collectopt.models.labels",
     },
