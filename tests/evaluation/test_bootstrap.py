@@ -84,7 +84,7 @@ def test_paired_differences_are_sharper_than_two_intervals():
 
 def test_difference_of_a_metric_covers_and_a_row_wise_one_does_not():
     """AUC of two scores with the same error: the truth is 0, shocks are shared by a cluster."""
-    rng, times, groups, rows = np.random.default_rng(5), 120, 30, 12
+    rng, times, groups, rows = np.random.default_rng(5), 80, 24, 8
     code = np.repeat(np.arange(groups), rows)
     whole, naive = [], []
     for _ in range(times):
@@ -93,7 +93,7 @@ def test_difference_of_a_metric_covers_and_a_row_wise_one_does_not():
         for found, cluster in ((whole, code), (naive, np.arange(len(y)))):
             one = metric_difference(
                 lambda y, p, w: metrics.auc(y, p, weight=w),
-                y, own, rival, cluster, rng=rng, level=LEVEL, draws=60,
+                y, own, rival, cluster, rng=rng, level=LEVEL, draws=50,
             )  # fmt: skip
             found.append(one)
     error = np.sqrt(LEVEL * (1 - LEVEL) / times)

@@ -48,24 +48,24 @@ def row_wise(rng, times, **how):
 
 def test_calibrated_predictions_are_flagged_at_the_nominal_rate():
     rng = np.random.default_rng(0)
-    share, error = rate(rng, 60)
+    share, error = rate(rng, 40)
     # Shocks that are only seen by chance make the interval a little wider, never shorter.
     assert share < 1 - LEVEL + 3.0 * error
     assert share > (1 - LEVEL) / 3
-    assert row_wise(np.random.default_rng(0), 60) > 1 - LEVEL + 10.0 * error
+    assert row_wise(np.random.default_rng(0), 20) > 1 - LEVEL + 10.0 * error
 
 
 def test_without_other_quarters_the_rate_is_exact():
     rng = np.random.default_rng(1)
-    share, _ = rate(rng, 200, quarters=4)
-    assert abs(share - (1 - LEVEL)) < 3.0 * np.sqrt(LEVEL * (1 - LEVEL) / 800)
+    share, _ = rate(rng, 150, quarters=4)
+    assert abs(share - (1 - LEVEL)) < 3.0 * np.sqrt(LEVEL * (1 - LEVEL) / 600)
 
 
 def test_moods_of_a_quarter_are_no_drift():
     rng = np.random.default_rng(2)
-    share, error = rate(rng, 80, accounts=400, rows=1, shock=0.06)
+    share, error = rate(rng, 40, accounts=400, rows=1, shock=0.06)
     assert abs(share - (1 - LEVEL)) < 3.0 * error + 0.05
-    naive = row_wise(np.random.default_rng(2), 80, accounts=400, rows=1, shock=0.06)
+    naive = row_wise(np.random.default_rng(2), 20, accounts=400, rows=1, shock=0.06)
     assert naive > 3 * (1 - LEVEL)
 
 

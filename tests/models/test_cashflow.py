@@ -77,8 +77,8 @@ def inside(flow, seen, prefix=""):
 def test_intervals_cover_on_many_cuts():
     ledger, weeks = memoryless(), 4
     single, running, ratio = [], [], []
-    for k in range(34):
-        cut = START + 90 + 28 * k
+    for k in range(24):
+        cut = START + 90 + 40 * k
         flow = cash_flow(Known(), Snapshot(ledger, cut), weeks=weeks, level=LEVEL, rng=k, draws=800)
         rows, _, _ = claims_at(Snapshot(ledger, cut))
         seen = cash_by_week(rows, weeks, "2030-01-01").sum(axis=0)
@@ -108,12 +108,12 @@ def paid(book, rng, haste=1.0):
 
 
 def test_heavy_tails_are_drawn_claim_by_claim_where_the_normal_law_fails():
-    rng, times = np.random.default_rng(1), 500
+    rng, times = np.random.default_rng(1), 400
     drawn, normal = [], []
     for _ in range(times):
         book = made_book(rng, n=150)
         seen = paid(book, rng)[0]
-        low, high = np.quantile(book.simulate(400, rng)[:, 0], [0.1, 0.9])
+        low, high = np.quantile(book.simulate(300, rng)[:, 0], [0.1, 0.9])
         drawn.append(low <= seen <= high)
         middle, half = book.expected()[0], 1.2816 * np.sqrt(book.covariance()[0, 0])
         normal.append(middle - half <= seen <= middle + half)
@@ -124,15 +124,15 @@ def test_heavy_tails_are_drawn_claim_by_claim_where_the_normal_law_fails():
 
 def test_large_books_are_drawn_together_and_agree_with_single_draws():
     rng = np.random.default_rng(2)
-    book = made_book(rng, n=20_000, weeks=3, tail=2.5)
+    book = made_book(rng, n=12_000, weeks=3, tail=2.5)
     draws = 3000
     quick = book.simulate(draws, rng)
-    plain = np.array([paid(book, rng) for _ in range(400)])
+    plain = np.array([paid(book, rng) for _ in range(250)])
     for week in range(3):
         spread = np.sqrt(book.covariance()[week, week])
         assert abs(quick[:, week].mean() - book.expected()[week]) < 4 * spread / np.sqrt(draws)
         assert quick[:, week].std() == pytest.approx(spread, rel=4 / np.sqrt(2 * draws))
-        assert plain[:, week].std() == pytest.approx(spread, rel=4 / np.sqrt(2 * 400))
+        assert plain[:, week].std() == pytest.approx(spread, rel=4 / np.sqrt(2 * 250))
     found = np.corrcoef(quick.T)[0, 1]
     cov = book.covariance()
     truth = cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1])
@@ -141,7 +141,7 @@ def test_large_books_are_drawn_together_and_agree_with_single_draws():
 
 def shocked(rng, cuts, level, shape):
     """Books of earlier cuts and of today with moods: what was expected, what came."""
-    books = [made_book(rng, n=1200, tail=3.0) for _ in range(cuts + 1)]
+    books = [made_book(rng, n=600, tail=3.0) for _ in range(cuts + 1)]
     mood = level * rng.normal(size=(cuts + 1, 1)) + shape * rng.normal(size=(cuts + 1, 6))
     seen = [paid(book, rng, np.exp(m)) for book, m in zip(books, mood, strict=True)]
     past = books[:-1]
@@ -155,12 +155,12 @@ def shocked(rng, cuts, level, shape):
 
 @pytest.mark.parametrize(("level", "shape"), [(0.25, 0.0), (0.0, 0.3), (0.2, 0.2)])
 def test_moods_are_covered_and_the_chance_of_claims_alone_is_not(level, shape):
-    rng, times, weeks = np.random.default_rng(3), 200, 6
+    rng, times = np.random.default_rng(3), 150
     ours, naive = np.zeros((2, 2, times))
     for k in range(times):
         book, shocks, seen = shocked(rng, 8, level, shape)
-        drawn = book.simulate(500, rng)
-        moved = drawn * shocks.draw(500, LEVEL, rng)
+        drawn = book.simulate(400, rng)
+        moved = drawn * shocks.draw(400, LEVEL, rng)
         for found, paths in ((ours, moved), (naive, drawn)):
             low, high = np.quantile(paths, [0.1, 0.9], axis=0)
             found[0, k] = ((low <= seen) & (seen <= high)).mean()
@@ -172,7 +172,6 @@ def test_moods_are_covered_and_the_chance_of_claims_alone_is_not(level, shape):
     worst = 1 if level else 0
     error = naive[worst].std(ddof=1) / np.sqrt(times)
     assert naive[worst].mean() < LEVEL - 5.0 * error
-    assert weeks == len(seen)
 
 
 def test_where_only_claims_are_left_to_chance_no_mood_is_found():
@@ -181,7 +180,7 @@ def test_where_only_claims_are_left_to_chance_no_mood_is_found():
     for _ in range(60):
         _, shocks, _ = shocked(rng, 8, 0.0, 0.0)
         sizes.append(np.sqrt((shocks.parts**2).mean()))
-    book = made_book(rng, n=1200, tail=3.0)
+    book = made_book(rng, n=600, tail=3.0)
     alone = np.sqrt(np.diag(book.covariance())) / book.expected()
     assert np.median(sizes) < 0.5 * alone.mean()
     factor = shocks.draw(4000, LEVEL, rng)

@@ -6,6 +6,7 @@
 :mod:`.backtesting`   fit, predict, judge by what came, beside honest rivals
 :mod:`.bootstrap`     intervals by account and by blocks of time
 :mod:`.drift`         predicted against observed by quarter
+:mod:`.cashflows`     cash by week against what came, beside the ageing table
 :mod:`.survival`      Kaplan-Meier curves and censoring weights
 :mod:`.formulas`      DSO, ADD, CEI on plain numbers
 :mod:`.keyfigures`    KPIs of a book as of a time
@@ -38,6 +39,9 @@ __getattr__, __dir__, __all__ = attach(
         "rolling_cuts": ".splits",
         "BacktestResult": ".result",
         "backtest": ".backtesting",
+        "AgeingTable": ".cashflows",
+        "CashFlowBacktest": ".cashflows",
+        "backtest_cash_flow": ".cashflows",
         "bootstrap": ".bootstrap",
         "drift_table": ".drift",
         "plots": ".plots",
