@@ -177,7 +177,12 @@ def _scores(rows: pd.DataFrame, prefix: str) -> tuple[float, ...]:
 
 
 def backtest_cash_flow(
-    model: Callable[[], CashFlowModel], ledger: Ledger, split: RollingSplit, *, seed: int = 0
+    model: Callable[[], CashFlowModel],
+    ledger: Ledger,
+    split: RollingSplit,
+    *,
+    ageing: AgeingTable | None = None,
+    seed: int = 0,
 ) -> CashFlowBacktest:
     """Forecast the cash of the open book at past cuts, and compare with what came.
 
@@ -192,6 +197,8 @@ def backtest_cash_flow(
         Of one currency.
     split : RollingSplit
         From :func:`~collectopt.evaluation.rolling_cuts`; one forecast a cut, at the cut.
+    ageing : AgeingTable, optional
+        The rival, fitted anew at each cut; the default looks at a year.
     seed : int
         Of the simulated futures.
 
@@ -210,10 +217,11 @@ def backtest_cash_flow(
         fitted = model().fit(ledger, cut)
         snapshot = Snapshot(ledger, cut)
         flow = fitted.predict(snapshot, rng=rng)
-        ageing = AgeingTable(weeks=fitted.weeks).fit(ledger, cut).predict(snapshot)
+        table = AgeingTable(weeks=fitted.weeks) if ageing is None else ageing
+        planned = table.fit(ledger, cut).predict(snapshot)
         rows, _, _ = claims_at(snapshot)
         flows.append(flow)
-        parts.append(_judged(flow, cash_by_week(rows, fitted.weeks, split.end), ageing))
+        parts.append(_judged(flow, cash_by_week(rows, fitted.weeks, split.end), planned))
     found = pd.concat(parts, ignore_index=True)
     if not len(found):
         raise InputError.of(

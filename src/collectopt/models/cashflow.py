@@ -2,13 +2,14 @@
 
 Two things make a week differ from its expectation. Claims are few and of very different size:
 that is drawn claim by claim. And weeks, months and whole quarters have moods that all claims share:
-how large those are is learnt from what earlier forecasts missed beyond the chance of claims.
+how large those are is learnt from what earlier forecasts missed beyond the chance of claims. What
+they missed again and again at the same lead time is mended, if that has helped on later cuts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Self
 
@@ -31,6 +32,7 @@ from collectopt.schema.times import AsOf, to_instant
 Float = npt.NDArray[np.float64]
 
 _LEAST = 0.05
+_WINS = 2
 
 
 # -- the result --------------------------------------------------------------------------------
@@ -135,9 +137,12 @@ class Shocks:
     parts : (cuts, weeks) float64
         What each earlier cut missed, as log of a factor: a level for the cut, and the deviation
         of each week from it. Both are reduced by what the chance of claims explains.
+    factors : (weeks,) float64
+        What is to be multiplied to the expectation of each week: see :func:`lead_factors`.
     """
 
     parts: Float
+    factors: Float
 
     @classmethod
     def learn(cls, expected: Float, seen: Float, noise: Float) -> Shocks:
@@ -146,6 +151,7 @@ class Shocks:
         Parameters
         ----------
         expected, seen : (cuts, weeks) float64
+            Expected with the factors that will be used; those of the result are 1.
         noise : (cuts, weeks, weeks) float64
             Covariance of the weeks that the chance of single claims gives.
         """
@@ -168,7 +174,7 @@ class Shocks:
         # The total is given, which takes one of the weeks' degrees of freedom.
         spread = max(float(found) * weeks / max(weeks - 1, 1), 0.0)
         usual = np.sqrt(spread / np.maximum(spread + chance / weight**2, 1e-300))
-        return cls(level[:, None] + missed / weight * usual)
+        return cls(level[:, None] + missed / weight * usual, np.ones(weeks))
 
     def draw(self, draws: int, level: float, rng: np.random.Generator) -> Float:
         """Factors on the weeks, (draws, weeks), of mean 1.
@@ -184,6 +190,53 @@ class Shocks:
         return np.asarray(
             np.exp(rng.normal(size=(draws, cuts)) @ parts - (parts**2).sum(axis=0) / 2.0)
         )
+
+
+def lead_factors(expected: Float, seen: Float) -> Float:
+    """Give what came over what was expected, by lead time, where earlier cuts agree on it.
+
+    Each week's factor is held at 1 as far as the cuts differ among themselves (James and Stein's
+    rule, by week). The factors are tried on every cut from the third on, learnt from the cuts
+    before it. They are taken if the absolute error falls on at least two of these cuts, on most
+    of them, and on the mean; otherwise all are 1.
+
+    Parameters
+    ----------
+    expected, seen : (cuts, weeks) float64
+        In order of time.
+
+    Returns
+    -------
+    (weeks,) float64
+
+    Examples
+    --------
+    >>> expected = np.full((6, 2), 100.0)
+    >>> lead_factors(expected, np.tile([50.0, 100.0], (6, 1)))
+    array([0.5, 1. ])
+    >>> lead_factors(expected[:2], np.tile([50.0, 100.0], (2, 1)))  # nothing to try them on
+    array([1., 1.])
+    """
+    gains = []
+    for j in range(2, len(expected)):
+        factors = _usual_ratio(expected[:j], seen[:j])
+        before = np.abs(seen[j] - expected[j]).sum()
+        gains.append((before - np.abs(seen[j] - factors * expected[j]).sum()) / expected[j].sum())
+    wins = int((np.array(gains) > 0.0).sum())
+    if wins >= _WINS and 2 * wins > len(gains) and np.mean(gains) > 0.0:
+        return _usual_ratio(expected, seen)
+    return np.ones(expected.shape[1])
+
+
+def _usual_ratio(expected: Float, seen: Float) -> Float:
+    """Ratio of sums by week, held at 1 as far as its error goes."""
+    cuts = len(expected)
+    total = np.maximum(expected.sum(axis=0), 1e-300)
+    ratio = seen.sum(axis=0) / total
+    error = ((seen - ratio * expected) ** 2).sum(axis=0) * cuts / (cuts - 1) / total**2
+    away = ratio - 1.0
+    kept = np.maximum(1.0 - error / np.maximum(away**2, 1e-300), 0.0)
+    return np.maximum(1.0 + kept * away, _LEAST)
 
 
 def cash_flow(
@@ -211,8 +264,9 @@ def cash_flow(
         Simulated futures behind the intervals.
     rng : int or numpy.random.Generator
     shocks : Shocks, optional
-        Moods that all claims share. Without them the intervals hold the chance of single claims
-        only and are too short for most books: :class:`CashFlowModel` learns them.
+        Moods that all claims share, and factors by lead time. Without them the intervals hold
+        the chance of single claims only and are too short for most books:
+        :class:`CashFlowModel` learns them.
 
     Returns
     -------
@@ -238,6 +292,8 @@ def cash_flow(
         )
     generator = np.random.default_rng(rng)
     book = OpenBook.of(payment, snapshot, weeks)
+    if shocks is not None:
+        book = book.scaled(shocks.factors)
     drawn = book.simulate(draws, generator)
     if shocks is not None:
         drawn = drawn * shocks.draw(draws, level, generator)
@@ -294,7 +350,7 @@ class CashFlowModel:
         The fitted payment model.
     shocks : Shocks
     past : pandas.DataFrame
-        cut, week, expected, seen: the earlier forecasts.
+        cut, week, expected (before the factors by lead time), seen: the earlier forecasts.
 
     Examples
     --------
@@ -342,29 +398,27 @@ class CashFlowModel:
         payment.fit(ledger, moment)
         gap = 7 * self.weeks + 1  # a day of slack where clocks were changed
         cuts = earlier_cuts(moment, ledger.timezone, n=self.cuts, every=self.every, gap=gap)
-        kept, expected, seen, noise = [], [], [], []
+        books, seen = [], []
         for cut in cuts:
             book = self._earlier(ledger, cut)
             if book is not None and book.expected().sum() > 0.0:
-                kept.append(cut)
-                expected.append(book.expected())
+                books.append(book)
                 seen.append(cash_by_week(book.rows, self.weeks, moment).sum(axis=0))
-                noise.append(book.covariance())
-        if len(kept) < 2:
+        if len(books) < 2:
             raise InputError.of(
                 "invoices",
                 "issued_on",
                 expected=f"open claims at two or more of {[str(c.astype('M8[D]')) for c in cuts]}",
-                found=f"at {len(kept)}",
+                found=f"at {len(books)}",
                 hint="Use fewer weeks or a shorter `every`, or cash_flow(...) without shocks.",
             )
         self.payment = payment
-        self.shocks = Shocks.learn(np.array(expected), np.array(seen), np.array(noise))
+        self.shocks = _learn(books, np.array(seen))
         self.past = pd.DataFrame(
             {
-                "cut": np.repeat(np.array(kept), self.weeks),
-                "week": np.tile(np.arange(1, self.weeks + 1), len(kept)),
-                "expected": np.concatenate(expected),
+                "cut": np.repeat(np.array([book.as_of for book in books]), self.weeks),
+                "week": np.tile(np.arange(1, self.weeks + 1), len(books)),
+                "expected": np.concatenate([book.expected() for book in books]),
                 "seen": np.concatenate(seen),
             }
         )
@@ -395,6 +449,15 @@ class CashFlowModel:
         except InputError:  # no claims to learn from yet; a wrong model fails at as_of too
             return None
         return OpenBook.of(payment, snapshot, self.weeks)
+
+
+def _learn(books: list[OpenBook], seen: Float) -> Shocks:
+    """Learn factors by lead time, then moods from what is still missed."""
+    factors = lead_factors(np.array([book.expected() for book in books]), seen)
+    mended = [book.scaled(factors) for book in books]
+    expected = np.array([book.expected() for book in mended])
+    noise = np.array([book.covariance() for book in mended])
+    return replace(Shocks.learn(expected, seen, noise), factors=factors)
 
 
 def _default() -> Payment:

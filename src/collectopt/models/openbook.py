@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,12 @@ class OpenBook:
         return cls(
             rows, amount, chance, on_hold, _currency(snapshot), times[0], np.datetime64(day, "D")
         )
+
+    def scaled(self, factors: Float) -> OpenBook:
+        """Multiply the chances of each week, (weeks,); no claim is paid more than once."""
+        chance = self.chance * factors
+        total = chance.sum(axis=1, keepdims=True)
+        return replace(self, chance=chance / np.maximum(total, 1.0))
 
     def expected(self) -> Float:
         """Give the expected cash of each week, (weeks,)."""
