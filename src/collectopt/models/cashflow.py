@@ -113,7 +113,9 @@ class CashFlow:
 def _band(ax: Axes, table: pd.DataFrame, prefix: str, seen: Float | None, level: float) -> None:
     x = table["week"].to_numpy()
     low, middle, high = (table[f"{prefix}{n}"] for n in ("lower", "expected", "upper"))
-    ax.fill_between(x, low, high, color=MODEL, alpha=0.16, linewidth=0, label=f"{level:.0%}")
+    ax.fill_between(
+        x, low, high, color=MODEL, alpha=0.16, linewidth=0, label=f"{level:.0%} interval"
+    )
     ax.plot(x, middle, color=MODEL, linewidth=1.8, label="expected")
     if seen is not None:
         ax.plot(x, seen, "o", color=TRUTH, markersize=4.5, label="came")
