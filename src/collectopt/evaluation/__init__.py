@@ -4,10 +4,14 @@
 :mod:`.metrics`       AUC, Brier, log-loss, calibration on plain arrays
 :mod:`.splits`        cuts in time whose horizons are over
 :mod:`.backtesting`   fit, predict, judge by what came, beside honest rivals
+:mod:`.bootstrap`     intervals by account and by blocks of time
+:mod:`.drift`         predicted against observed by quarter
+:mod:`.cashflows`     cash by week against what came, beside the ageing table
 :mod:`.survival`      Kaplan-Meier curves and censoring weights
 :mod:`.formulas`      DSO, ADD, CEI on plain numbers
 :mod:`.keyfigures`    KPIs of a book as of a time
 :mod:`.plots`         figures, returned and never shown
+:mod:`.plots_payment` drift by quarter, curves of being unpaid
 :mod:`.reporting`     everything in one HTML file
 ====================  =======================================================================
 """
@@ -35,7 +39,13 @@ __getattr__, __dir__, __all__ = attach(
         "rolling_cuts": ".splits",
         "BacktestResult": ".result",
         "backtest": ".backtesting",
+        "AgeingTable": ".cashflows",
+        "CashFlowBacktest": ".cashflows",
+        "backtest_cash_flow": ".cashflows",
+        "bootstrap": ".bootstrap",
+        "drift_table": ".drift",
         "plots": ".plots",
+        "plots_payment": ".plots_payment",
         "report": ".reporting",
     },
 )

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from collectopt.evaluation import metrics, plots, scoring
+from collectopt.evaluation import metrics, plots, plots_payment, scoring
+from collectopt.evaluation.drift import drift_table
 from collectopt.evaluation.splits import RollingSplit
 from collectopt.schema.horizons import Horizon
 
@@ -81,6 +82,19 @@ class BacktestResult:
         """How much comes in: expected and seen, by horizon; see scoring.amount_table."""
         return scoring.amount_table(self._frame)
 
+    @cached_property
+    def drift(self) -> pd.DataFrame:
+        """Predicted against observed by horizon and quarter (UTC); see drift.drift_table."""
+        rows = self._frame
+        return drift_table(
+            pd.DatetimeIndex(rows["as_of"]).tz_convert("UTC").tz_localize(None).to_numpy(),
+            rows["horizon"].to_numpy(),
+            rows["paid"].to_numpy(),
+            rows[self.model].to_numpy(),
+            rows["account_id"].to_numpy(),
+            weight=rows["weight"].to_numpy(),
+        )
+
     def to_pandas(self) -> pd.DataFrame:
         """Give the scores over all cuts: one row a horizon and forecaster."""
         whole = self.scores[self.scores["cut"] == scoring.ALL]
@@ -135,6 +149,11 @@ class BacktestResult:
                 }
             )
         return plots.by_cut(tables)
+
+    def plot_drift(self) -> plots.Plot:
+        """Predicted and observed share of payers by quarter, one panel a horizon."""
+        tables = {_paid(h): table for h, table in self.drift.groupby("horizon", sort=False)}
+        return plots_payment.quarters(tables)
 
     def plot_gains(self) -> plots.Plot:
         """Log-loss saved against each rival by horizon."""
