@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "collectopt"
 LAYERS = (
     {"exceptions"},
-    {"_lazy"},
+    {"_lazy", "_figure"},
     {"schema"},
     {"features"},
     {"models"},
