@@ -112,39 +112,40 @@ class Oracle:
     # -- rates -----------------------------------------------------------------------------
 
     @cached_property
-    def verdicts(self) -> list[tuple[str, datetime, int, int]]:
-        """Account, maturity, settled by the due date, settled at maturity: once for each claim."""
-        found = []
+    def verdicts(self) -> dict[int, list[tuple[str, datetime, int]]]:
+        """Account, time, settled by then: of each claim so many days after its due date."""
+        found: dict[int, list[tuple[str, datetime, int]]] = {0: [], 10: [], 30: []}
         for account in self.accounts:
             where = self.zone(account)
             for claim in self.claims(account):
                 end = midnight(claim["due_on"] + timedelta(days=1), where)
                 issued = midnight(claim["issued_on"] + timedelta(days=1), where) - ONE_US
-                matured = max(end + timedelta(days=30), issued)
-                state = self.state(claim, matured)
-                if state.settled_at is None:
-                    found.append((account, matured, 0, 0))
-                elif state.cash:
-                    on_time = self.lateness(claim, state.settled_at) <= 0
-                    found.append((account, matured, int(on_time), 1))
+                for days, verdicts in found.items():
+                    matured = max(end + timedelta(days=days), issued)
+                    state = self.state(claim, matured)
+                    if state.settled_at is None:
+                        verdicts.append((account, matured, 0))
+                    elif state.cash:
+                        in_time = self.lateness(claim, state.settled_at) <= days
+                        verdicts.append((account, matured, int(in_time)))
         return found
 
     def rates(self, account: str, as_of: datetime) -> dict[str, float]:
-        judged = [v for v in self.verdicts if v[1] < as_of]
         segment = self._segment(account)
-        customer = self._customer(account)
-        own = [v for v in judged if v[0] == account]
-        others = [v for v in judged if v[0] != account and self._customer(v[0]) == customer]
         creditor = self.accounts[account]["creditor_id"]
-        same = [v for v in judged if self.accounts[v[0]]["creditor_id"] == creditor]
-        peers = [v for v in judged if self._segment(v[0]) == segment]
-        result: dict[str, float] = {"matured_n": len(own), "customer_n": len(own) + len(others)}
-        for which, name in ((2, "on_time"), (3, "paid_30")):
-            yes = lambda rows, w=which: sum(v[w] for v in rows)  # noqa: E731
+        customer = self._customer(account)
+        yes = lambda rows: sum(v[2] for v in rows)  # noqa: E731
+        result: dict[str, float] = {}
+        for days, name in ((0, "on_time"), (10, "paid_10"), (30, "paid_30")):
+            judged = [v for v in self.verdicts[days] if v[1] < as_of]
+            own = [v for v in judged if v[0] == account]
+            others = [v for v in judged if v[0] != account and self._customer(v[0]) == customer]
+            same = [v for v in judged if self.accounts[v[0]]["creditor_id"] == creditor]
+            peers = [v for v in judged if self._segment(v[0]) == segment]
             book = (yes(judged) + 1) / (len(judged) + 2)
             all_ = (yes(same) + 20 * book) / (len(same) + 20)
             peer = (yes(peers) + 20 * all_) / (len(peers) + 20)
-            strength = self._strength([(v[0], v[which]) for v in judged])
+            strength = self._strength([(v[0], v[2]) for v in judged])
             other = (yes(others) + strength * peer) / (len(others) + strength)
             result[f"{name}_rate"] = (yes(own) + strength * other) / (len(own) + strength)
             result[f"{name}_lift"] = result[f"{name}_rate"] - peer
@@ -156,6 +157,9 @@ class Oracle:
                 rate = (yes(everything) + strength * peer) / (len(everything) + strength)
                 result["customer_late_rate"] = 1 - rate
                 result["customer_late_lift"] = peer - rate
+            if name == "paid_30":
+                result["matured_n"] = len(own)
+                result["customer_n"] = len(own) + len(others)
         return result
 
     def _segment(self, account: str) -> tuple[str, ...]:

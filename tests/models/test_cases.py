@@ -7,7 +7,14 @@ from collectopt.models import hazard as hazard_module
 from collectopt.models.boosting import TreeOptions, Trees, logit
 from collectopt.models.cases import Bins, Cases, Rates, sample
 from collectopt.models.hazard import HazardModel
-from collectopt.models.periods import Grid, LifeCounts, LifeTable, default_due_edges, default_edges
+from collectopt.models.periods import (
+    STAGES,
+    Grid,
+    LifeCounts,
+    LifeTable,
+    default_due_edges,
+    default_edges,
+)
 
 GRID = Grid(default_edges(), default_due_edges())
 
@@ -254,7 +261,7 @@ def test_where_events_are_many_and_the_rest_is_few_the_rest_is_all_kept():
 
 
 def test_rates_are_higher_where_a_bin_tells_more():
-    table = LifeTable(np.array([0.0, 1.0, 2.0]), np.tile([[0.5], [0.01]], (1, 8)))
+    table = LifeTable(np.array([0.0, 1.0, 2.0]), np.tile([[0.5], [0.01]], (1, STAGES)))
     cases = Cases(Grid(table.edges, default_due_edges()), np.full(1000, 2.0), np.zeros(1000, bool))
     rates = Rates.plan(cases.bins(), table, cases, 500)
     rate = rates.of(np.zeros(2, bool), -np.expm1(-np.array([0.5, 0.01])))

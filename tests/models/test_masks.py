@@ -37,7 +37,7 @@ def lines_of(X, width, seed=2):
     return rows, lines, row
 
 
-@pytest.mark.parametrize("leaves", [2, 7, 15, 16])
+@pytest.mark.parametrize("leaves", [2, 15, 16, 17, 32])
 @pytest.mark.parametrize("width", [0, 2, 4])
 @pytest.mark.parametrize("gaps", [True, False])
 def test_masks_agree_with_lightgbm_to_the_last_bit(leaves, width, gaps):

@@ -218,14 +218,14 @@ def test_without_quantiles_the_chances_are_the_same(model, asked, horizons):
 
 
 def test_haste_and_fewer_periods_cost_little(ledger, model, asked):
-    options = HazardOptions(haste=1.7, max_periods=30_000)
+    options = HazardOptions(rounds=80, rate=0.1, haste=1.6, max_periods=30_000)
     hasty = PaymentModel(event="full", levels=("invoice",), max_rows=4000, options=options).fit(
         ledger, as_of=CUT
     )
     level = "invoice"
     slow = model.predict(asked, horizons=("30D",), level=level).p_paid[:, 0]
     quick = hasty.predict(asked, horizons=("30D",), level=level).p_paid[:, 0]
-    assert hasty._heads[Level.INVOICE].hazard.trees_.booster.num_trees() == 88
+    assert hasty._heads[Level.INVOICE].hazard.trees_.booster.num_trees() == 80 / 1.6
     outcome = durations(asked, "full", level, "2024-06-01")
     paid = outcome.event & (outcome.days < 30)
     gap = np.log(np.where(paid, slow / quick, (1.0 - slow) / (1.0 - quick)))

@@ -1,9 +1,8 @@
 """Shrunken rates: how punctual account, customer, segment, creditor and book have been.
 
-Each claim is judged once, at its maturity 30 days after the due date, by what was known then:
-was it settled by the due date, was it settled by now. Claims settled by a credit note are not
-judged; open ones count as "no", so slow payers are not lost. A rate at ``as_of`` counts only the
-claims that matured before it.
+Each claim is judged at its due date and 10 and 30 days after it, by what was known then: was it
+settled? Claims settled by a credit note are not judged; open ones count as "no", so slow payers are
+not lost. A rate at ``as_of`` counts only the claims that were judged before it.
 
 Shrinkage is empirical Bayes along book -> creditor -> segment of the creditor (customer type,
 country) -> other accounts of the customer -> account: rate = (yes + strength * rate above) /
@@ -21,7 +20,8 @@ from __future__ import annotations
 from collectopt.features.definition import Facts, Family, Feature, Step, Unit
 from collectopt.features.lateness import SETTLED
 
-MATURITY_DAYS = 30
+#: Days after the due date at which a claim is judged.
+LIMITS = (0, 10, 30)
 _DAY_US = 86_400_000_000
 _GROUP_STRENGTH = 20.0
 _PRIOR_PAIRS = 100.0
@@ -30,11 +30,10 @@ _PRIOR_RHO = 0.2
 JUDGED = Step(
     "judged",
     f"""
-    SELECT c.acc, c.inv, c.matured, a.seg, a.creditor, a.cust,
-           CASE WHEN s.late <= 0 THEN 1 ELSE 0 END AS y0,
-           CASE WHEN s.inv IS NOT NULL THEN 1 ELSE 0 END AS y1
-    FROM (SELECT acc, inv, greatest(due_at + {MATURITY_DAYS * _DAY_US}, known) AS matured
-          FROM claim) c
+    SELECT c.acc, c.inv, c.k, c.matured, a.seg, a.creditor, a.cust,
+           CASE WHEN s.late <= c.k THEN 1 ELSE 0 END AS y
+    FROM (SELECT acc, inv, k, greatest(due_at + k * {_DAY_US}, known) AS matured
+          FROM claim, (SELECT unnest({list(LIMITS)}) AS k) l) c
     JOIN account a ON a.acc = c.acc
     LEFT JOIN settled s ON s.inv = c.inv AND s.known < c.matured
                        AND (s.reopened IS NULL OR s.reopened >= c.matured)
@@ -45,14 +44,14 @@ JUDGED = Step(
 
 
 def _running(name: str, key: str) -> Step:
-    """Count the claims of each key, and those settled, up to each maturity."""
+    """Count the claims of each key, and those settled, up to each verdict."""
     return Step(
         name,
         f"""
-        SELECT {key}, matured, sum(n) OVER w AS n, sum(y0) OVER w AS y0, sum(y1) OVER w AS y1
-        FROM (SELECT {key}, matured, count(*) AS n, sum(y0) AS y0, sum(y1) AS y1
-              FROM judged GROUP BY {key}, matured) j
-        WINDOW w AS (PARTITION BY {key} ORDER BY matured)
+        SELECT {key}, k, matured, sum(n) OVER w AS n, sum(y) OVER w AS y
+        FROM (SELECT {key}, k, matured, count(*) AS n, sum(y) AS y
+              FROM judged GROUP BY {key}, k, matured) j
+        WINDOW w AS (PARTITION BY {key}, k ORDER BY matured)
         """,
         needs=(JUDGED,),
     )
@@ -60,24 +59,21 @@ def _running(name: str, key: str) -> Step:
 
 BY_SEGMENT = _running("by_segment", "seg")
 BY_CREDITOR = _running("by_creditor", "creditor")
-# A claim that joins n earlier ones of its account, k of them "yes", adds 2n ordered pairs, 2ky
-# pairs of two "yes", and k + yn to the sum of "yes" over pairs.
+# A claim that joins n earlier ones of its account, m of them "yes", adds 2n ordered pairs, 2my
+# pairs of two "yes", and m + yn to the sum of "yes" over pairs.
 BY_BOOK = Step(
     "by_book",
     """
-    SELECT matured, sum(n) OVER w AS n, sum(y0) OVER w AS y0, sum(y1) OVER w AS y1,
-           sum(pairs) OVER w AS pairs, sum(both0) OVER w AS both0, sum(both1) OVER w AS both1,
-           sum(one0) OVER w AS one0, sum(one1) OVER w AS one1
-    FROM (SELECT matured, count(*) AS n, sum(y0) AS y0, sum(y1) AS y1,
-                 sum(2 * m) AS pairs, sum(2 * k0 * y0) AS both0, sum(2 * k1 * y1) AS both1,
-                 sum(k0 + y0 * m) AS one0, sum(k1 + y1 * m) AS one1
-          FROM (SELECT matured, y0, y1, row_number() OVER v - 1 AS m,
-                       sum(y0) OVER v - y0 AS k0, sum(y1) OVER v - y1 AS k1
+    SELECT k, matured, sum(n) OVER w AS n, sum(y) OVER w AS y, sum(pairs) OVER w AS pairs,
+           sum(joint) OVER w AS joint, sum(one) OVER w AS one
+    FROM (SELECT k, matured, count(*) AS n, sum(y) AS y, sum(2 * m) AS pairs,
+                 sum(2 * yes * y) AS joint, sum(yes + y * m) AS one
+          FROM (SELECT k, matured, y, row_number() OVER v - 1 AS m, sum(y) OVER v - y AS yes
                 FROM judged
-                WINDOW v AS (PARTITION BY acc ORDER BY matured, inv
+                WINDOW v AS (PARTITION BY acc, k ORDER BY matured, inv
                              ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)) o
-          GROUP BY matured) g
-    WINDOW w AS (ORDER BY matured)
+          GROUP BY k, matured) g
+    WINDOW w AS (PARTITION BY k ORDER BY matured)
     """,
     needs=(JUDGED,),
 )
@@ -85,23 +81,19 @@ BY_BOOK = Step(
 
 def _book_rates() -> str:
     """Book rate and strength for each as_of that occurs."""
-    columns = []
-    for y in (0, 1):
-        p = f"((one{y} + 1.0) / (pairs + 2.0))"
-        spread = f"({p} * (1 - {p}))"
-        moment = (
-            f"(both{y} + {_PRIOR_PAIRS} * ({p} * {p} + {_PRIOR_RHO} * {spread}))"
-            f" / (pairs + {_PRIOR_PAIRS})"
-        )
-        rho = f"least(greatest(({moment} - {p} * {p}) / {spread}, 0.02), 0.9)"
-        columns.append(f"(y{y} + 1.0) / (n + 2.0) AS rate{y}, (1 - {rho}) / {rho} AS strength{y}")
+    p = "((one + 1.0) / (pairs + 2.0))"
+    spread = f"({p} * (1 - {p}))"
+    moment = (
+        f"(joint + {_PRIOR_PAIRS} * ({p} * {p} + {_PRIOR_RHO} * {spread}))"
+        f" / (pairs + {_PRIOR_PAIRS})"
+    )
+    rho = f"least(greatest(({moment} - {p} * {p}) / {spread}, 0.02), 0.9)"
+    counts = ", ".join(f"coalesce(b.{c}, 0) AS {c}" for c in ("n", "y", "pairs", "joint", "one"))
     return f"""
-    SELECT t, {", ".join(columns)}
-    FROM (SELECT i.t, coalesce(b.n, 0) AS n, coalesce(b.y0, 0) AS y0, coalesce(b.y1, 0) AS y1,
-                 coalesce(b.pairs, 0) AS pairs, coalesce(b.both0, 0) AS both0,
-                 coalesce(b.both1, 0) AS both1, coalesce(b.one0, 0) AS one0,
-                 coalesce(b.one1, 0) AS one1
-          FROM (SELECT DISTINCT t FROM snap) i ASOF LEFT JOIN by_book b ON i.t > b.matured) x
+    SELECT t, k, (y + 1.0) / (n + 2.0) AS rate, (1 - {rho}) / {rho} AS strength
+    FROM (SELECT i.t, i.k, {counts}
+          FROM (SELECT DISTINCT t, k FROM snap, (SELECT unnest({list(LIMITS)}) AS k) l) i
+          ASOF LEFT JOIN by_book b ON b.k = i.k AND i.t > b.matured) x
     """
 
 
@@ -110,19 +102,17 @@ BOOK_RATES = Step("book_rates", _book_rates(), needs=(BY_BOOK,))
 
 def _shrunken(name: str, key: str, counts: Step, above: Step, same: str) -> Step:
     """Shrink the rates of each key to those above, where `same` says which ones these are."""
-    columns = ", ".join(
-        f"(coalesce(g.y{y}, 0) + {_GROUP_STRENGTH} * b.rate{y})"
-        f" / (coalesce(g.n, 0) + {_GROUP_STRENGTH}) AS rate{y}"
-        for y in (0, 1)
-    )
     return Step(
         name,
         f"""
-        SELECT i.{key}, i.t, {columns}
-        FROM (SELECT DISTINCT a.{key}, a.creditor AS above, r.t
-              FROM snap r JOIN account a ON a.acc = r.acc) i
-        ASOF LEFT JOIN {counts.name} g ON g.{key} = i.{key} AND i.t > g.matured
-        JOIN {above.name} b ON b.t = i.t AND {same}
+        SELECT i.{key}, i.t, i.k,
+               (coalesce(g.y, 0) + {_GROUP_STRENGTH} * b.rate)
+               / (coalesce(g.n, 0) + {_GROUP_STRENGTH}) AS rate
+        FROM (SELECT DISTINCT a.{key}, a.creditor AS above, r.t, l.k
+              FROM snap r JOIN account a ON a.acc = r.acc,
+                   (SELECT unnest({list(LIMITS)}) AS k) l) i
+        ASOF LEFT JOIN {counts.name} g ON g.{key} = i.{key} AND g.k = i.k AND i.t > g.matured
+        JOIN {above.name} b ON b.t = i.t AND b.k = i.k AND {same}
         """,
         needs=(counts, above),
     )
@@ -132,30 +122,47 @@ CREDITOR_RATES = _shrunken("creditor_rates", "creditor", BY_CREDITOR, BOOK_RATES
 SEGMENT_RATES = _shrunken(
     "segment_rates", "seg", BY_SEGMENT, CREDITOR_RATES, "b.creditor = i.above"
 )
+
+
+def _each(column: str, by: str = "max") -> str:
+    """Side by side for each limit: a column of lines that have one for each."""
+    name = column.rsplit(".", maxsplit=1)[-1]
+    return ", ".join(f"{by}({column}) FILTER (WHERE k = {k}) AS {name}{k}" for k in LIMITS)
+
+
 RATES = Facts(
     "rates",
-    """
-    SELECT r.rid, b.rate0 AS book0, b.strength0, b.strength1, c.rate0 AS creditor0,
-           s.rate0 AS segment0, s.rate1 AS segment1,
-           coalesce(k.n, 0) AS n, coalesce(k.y0, 0) AS y0, coalesce(k.y1, 0) AS y1,
-           coalesce(k.other_n, 0) AS other_n, coalesce(k.other_y0, 0) AS other_y0,
-           coalesce(k.other_y1, 0) AS other_y1
+    f"""
+    SELECT r.rid, b.* EXCLUDE (t), c.* EXCLUDE (creditor, t), s.* EXCLUDE (seg, t),
+           {
+        ", ".join(
+            f"coalesce(o.{c}{k}, 0) AS {c}{k}"
+            for c in ("n", "y", "other_n", "other_y")
+            for k in LIMITS
+        )
+    }
     FROM snap r
     JOIN account a ON a.acc = r.acc
-    JOIN book_rates b ON b.t = r.t
-    JOIN creditor_rates c ON c.creditor = a.creditor AND c.t = r.t
-    JOIN segment_rates s ON s.seg = a.seg AND s.t = r.t
+    JOIN (SELECT t, {_each("rate")}, {_each("strength")} FROM book_rates GROUP BY t) b ON b.t = r.t
+    JOIN (SELECT creditor, t, {_each("creditor_rate")}
+          FROM (SELECT creditor, t, k, rate AS creditor_rate FROM creditor_rates) x
+          GROUP BY creditor, t) c ON c.creditor = a.creditor AND c.t = r.t
+    JOIN (SELECT seg, t, {_each("segment")}
+          FROM (SELECT seg, t, k, rate AS segment FROM segment_rates) x
+          GROUP BY seg, t) s ON s.seg = a.seg AND s.t = r.t
     LEFT JOIN (
-        SELECT i.rid,
-               count(*) FILTER (WHERE j.acc = i.acc) AS n,
-               sum(j.y0) FILTER (WHERE j.acc = i.acc) AS y0,
-               sum(j.y1) FILTER (WHERE j.acc = i.acc) AS y1,
-               count(*) FILTER (WHERE j.acc <> i.acc) AS other_n,
-               sum(j.y0) FILTER (WHERE j.acc <> i.acc) AS other_y0,
-               sum(j.y1) FILTER (WHERE j.acc <> i.acc) AS other_y1
-        FROM (SELECT r.rid, r.t, r.acc, a.cust FROM snap r JOIN account a ON a.acc = r.acc) i
-        JOIN judged j ON j.cust = i.cust AND j.matured < i.t
-        GROUP BY i.rid) k ON k.rid = r.rid
+        SELECT rid, {_each("n", "sum")}, {_each("y", "sum")},
+               {_each("other_n", "sum")}, {_each("other_y", "sum")}
+        FROM (SELECT i.rid, j.k,
+                     count(*) FILTER (WHERE j.acc = i.acc) AS n,
+                     coalesce(sum(j.y) FILTER (WHERE j.acc = i.acc), 0) AS y,
+                     count(*) FILTER (WHERE j.acc <> i.acc) AS other_n,
+                     coalesce(sum(j.y) FILTER (WHERE j.acc <> i.acc), 0) AS other_y
+              FROM (SELECT r.rid, r.t, r.acc, a.cust
+                    FROM snap r JOIN account a ON a.acc = r.acc) i
+              JOIN judged j ON j.cust = i.cust AND j.matured < i.t
+              GROUP BY i.rid, j.k) g
+        GROUP BY rid) o ON o.rid = r.rid
     """,
     needs=(JUDGED, BOOK_RATES, CREDITOR_RATES, SEGMENT_RATES),
     grouped=False,
@@ -179,12 +186,12 @@ def _rate(
     return Feature(name, Family.RATES, unit, meaning, _SOURCES, RATES, sql, default)
 
 
-def _customer(y: int) -> str:
-    return f"((other_y{y} + strength{y} * segment{y}) / (other_n + strength{y}))"
+def _customer(k: int) -> str:
+    return f"((other_y{k} + strength{k} * segment{k}) / (other_n{k} + strength{k}))"
 
 
-def _account(y: int) -> str:
-    return f"(y{y} + strength{y} * {_customer(y)}) / (n + strength{y})"
+def _account(k: int) -> str:
+    return f"(y{k} + strength{k} * {_customer(k)}) / (n{k} + strength{k})"
 
 
 def _lift(rate: str, above: str) -> str:
@@ -192,37 +199,37 @@ def _lift(rate: str, above: str) -> str:
     return f"round({rate} - {above}, 9)"
 
 
-_EVERYTHING = "(y0 + other_y0 + strength0 * segment0) / (n + other_n + strength0)"
+def _own(k: int) -> tuple[Feature, Feature]:
+    """Rate of the account at one limit, and what it adds to that of its segment."""
+    name, when = ("on_time", "by") if k == 0 else (f"paid_{k}", f"within {k} days after")
+    return (
+        _rate(
+            f"{name}_rate",
+            f"Shrunken rate of claims settled {when} the due date: account, customer, segment, "
+            "creditor, book.",
+            _account(k),
+        ),
+        _rate(
+            f"{name}_lift",
+            f"{name}_rate less that of the segment: 0 without a history, whatever the times are "
+            "like.",
+            _lift(_account(k), f"segment{k}"),
+            default=0.0,
+        ),
+    )
+
+
+_EVERYTHING = "(y0 + other_y0 + strength0 * segment0) / (n0 + other_n0 + strength0)"
 
 FEATURES = (
-    _rate("matured_n", "Claims whose due date is 30 days past.", "n", default=0.0, unit=Unit.COUNT),
     _rate(
-        "on_time_rate",
-        "Shrunken rate of claims settled by the due date: account, customer, segment, creditor, "
-        "book.",
-        _account(0),
+        "matured_n", "Claims whose due date is 30 days past.", "n30", default=0.0, unit=Unit.COUNT
     ),
-    _rate(
-        "paid_30_rate",
-        "Shrunken rate of claims settled within 30 days after the due date.",
-        _account(1),
-    ),
-    _rate(
-        "on_time_lift",
-        "on_time_rate less that of the segment: 0 without a history, whatever the times are like.",
-        _lift(_account(0), "segment0"),
-        default=0.0,
-    ),
-    _rate(
-        "paid_30_lift",
-        "paid_30_rate less that of the segment: 0 without a history.",
-        _lift(_account(1), "segment1"),
-        default=0.0,
-    ),
+    *(feature for k in LIMITS for feature in _own(k)),
     _rate(
         "customer_n",
-        "Matured claims of all accounts of the same customer.",
-        "n + other_n",
+        "Claims of all accounts of the same customer whose due date is 30 days past.",
+        "n30 + other_n30",
         default=0.0,
         unit=Unit.COUNT,
     ),
@@ -247,8 +254,8 @@ FEATURES = (
         "creditor_on_time_lift",
         "Rate of claims settled by the due date of the creditor, shrunken to the book, less that "
         "of the book.",
-        _lift("creditor0", "book0"),
+        _lift("creditor_rate0", "rate0"),
         default=0.0,
     ),
-    _rate("book_on_time_rate", "Rate of claims settled by the due date in the book.", "book0"),
+    _rate("book_on_time_rate", "Rate of claims settled by the due date in the book.", "rate0"),
 )

@@ -191,6 +191,11 @@ PHRASES: Mapping[str, Phrase] = {
         zero="Pays on time about as often as similar accounts",
         negative="Pays on time less often than similar accounts, by {q}",
     ),
+    "paid_10_lift": Phrase(
+        "Pays within 10 days of the due date more often than similar accounts, by {q}",
+        zero="Pays within 10 days of the due date about as often as similar accounts",
+        negative="Pays within 10 days of the due date less often than similar accounts, by {q}",
+    ),
     "paid_30_lift": Phrase(
         "Pays within 30 days of the due date more often than similar accounts, by {q}",
         zero="Pays within 30 days of the due date about as often as similar accounts",
@@ -227,7 +232,8 @@ _TOPICS: Mapping[str, str] = {
         "calendar": "day_of_month weekday month",
         "payday": "payday_offset payday_strength",
         "lateness": "late_mean late_median late_sd late_max late_last late_share late_share_30 "
-        "late_recent late_mean_open on_time_rate on_time_lift paid_30_rate paid_30_lift",
+        "late_recent late_mean_open on_time_rate on_time_lift paid_10_rate paid_10_lift "
+        "paid_30_rate paid_30_lift",
         "customer": "customer_n customer_late_rate customer_late_lift",
         "history": "settled_n no_settled matured_n payments_n claims_n claims_365 billed_365 "
         "first_claim tenure",
@@ -243,7 +249,7 @@ _TOPICS: Mapping[str, str] = {
         "promises": "promises_n promises_kept promises_broken promises_pending breaches_n",
         "complaints": "disputes_n complaints_n opt_outs_n",
         "holds": "hold_days holds_n",
-        "times": "segment_on_time_rate book_on_time_rate",
+        "times": "segment_on_time_rate book_on_time_rate creditor_on_time_lift",
     }.items()
     for name in names.split()
 }
@@ -253,7 +259,7 @@ _NEEDS_SETTLED = frozenset(
         "late_share_30", "late_recent", "late_trend",
     }
 )  # fmt: skip
-_NEEDS_MATURED = frozenset({"on_time_lift", "paid_30_lift"})
+_NEEDS_MATURED = frozenset({"on_time_lift", "paid_10_lift", "paid_30_lift"})
 _NEEDS_CONTACT = frozenset({"opened_share", "clicked_share", "answered_share", "bounced_share"})
 
 _PLAIN = {f.name: f for f in DEFINITIONS}

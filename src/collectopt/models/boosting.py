@@ -33,6 +33,8 @@ class TreeOptions:
         Learning rate.
     columns : float
         Share of the columns that a tree sees.
+    ridge : float
+        Pseudo-weight that pulls each leaf to 0.
     seed : int
         Seed of the column sampling.
     """
@@ -42,6 +44,7 @@ class TreeOptions:
     leaves: int = 15
     min_leaf: int = 100
     columns: float = 0.8
+    ridge: float = 1.0
     seed: int = 0
 
     def params(self, objective: str, monotone: Sequence[int] | None) -> dict[str, object]:
@@ -52,7 +55,7 @@ class TreeOptions:
             "num_leaves": self.leaves,
             "min_data_in_leaf": self.min_leaf,
             "feature_fraction": self.columns,
-            "lambda_l2": 1.0,
+            "lambda_l2": self.ridge,
             "max_cat_threshold": 16,
             "cat_smooth": 50.0,
             "boost_from_average": False,

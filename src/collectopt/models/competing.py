@@ -41,7 +41,8 @@ _BLOCK = 10_000
 _DATES = frozenset(
     {
         "day_of_month", "weekday", "month", "payday_offset", "payday_strength", "matured_n",
-        "on_time_lift", "paid_30_lift", "customer_n", "customer_late_lift",
+        "on_time_lift", "paid_10_lift", "paid_30_lift", "creditor_on_time_lift", "customer_n",
+        "customer_late_lift",
     }
 )  # fmt: skip
 
@@ -297,9 +298,8 @@ class EndsModel:
         """Make the model for so many events: the rarer an end, the less its trees may say."""
         options = self.options
         if options is None and events < 2000:
-            options = HazardOptions(
-                rounds=max(events * 150 // 2000, 5), leaves=4 if events < 500 else 7
-            )
+            rounds, leaves = max(events * 150 // 2000, 5), 4 if events < 500 else 7
+            options = HazardOptions(rounds=rounds, rate=0.06, leaves=leaves, columns=0.8, ridge=1.0)
         return (options or HazardOptions()).hazard(events, names, self.seed)
 
     def _block(self, rows: Snapshot, horizons: Sequence[Horizon]) -> Float:

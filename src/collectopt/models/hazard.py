@@ -19,6 +19,7 @@ from collectopt.models.cases import Cases, sample
 from collectopt.models.columns import Columns
 from collectopt.models.curve import Curve
 from collectopt.models.periods import (
+    BUSINESS,
     CALENDAR,
     CLOCK,
     Grid,
@@ -44,11 +45,16 @@ class _Clock:
 
     offset: bool
     start: bool
+    usual: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        due = CLOCK if self.offset else CLOCK[:1]
-        return (*due, *CALENDAR) if self.start else due
+        names: tuple[str, ...] = CLOCK if self.offset else CLOCK[:1]
+        if self.start:
+            names += CALENDAR
+        if self.offset and self.start:
+            names += BUSINESS
+        return (*names, *(f"bin_to_{name}" for name in self.usual)) if self.offset else names
 
 
 class _NotFittedError(NotFittedError, SklearnNotFittedError):
@@ -74,10 +80,17 @@ class HazardModel(BaseEstimator):
         Trees, leaves of a tree, person-periods of a leaf.
     learning_rate : float
         Shrinkage of each tree.
+    colsample_bytree : float
+        Share of the columns that a tree sees.
+    reg_lambda : float
+        Ridge penalty that pulls each leaf to 0.
     half_life_days : float, optional
         With ``start``, a bin that lies this many days before the newest one counts half.
     monotone : mapping of str to int, optional
         Sign (+1, -1) by column name: the hazard rises (falls) with the column.
+    usual : sequence of str, optional
+        Columns that hold days after the due date at which the event usually comes for the row.
+        With ``offset`` each bin then knows how far it lies from there.
     max_periods : int
         About how many person-periods a fit looks at; half as many take half the time.
     seed : int
@@ -131,8 +144,11 @@ class HazardModel(BaseEstimator):
         learning_rate: float = 0.06,
         num_leaves: int = 15,
         min_child_samples: int = 200,
+        colsample_bytree: float = 0.8,
+        reg_lambda: float = 1.0,
         half_life_days: float | None = None,
         monotone: dict[str, int] | None = None,
+        usual: Sequence[str] | None = None,
         max_periods: int = MAX_PERIODS,
         seed: int = 0,
     ) -> None:
@@ -141,8 +157,11 @@ class HazardModel(BaseEstimator):
         self.learning_rate = learning_rate
         self.num_leaves = num_leaves
         self.min_child_samples = min_child_samples
+        self.colsample_bytree = colsample_bytree
+        self.reg_lambda = reg_lambda
         self.half_life_days = half_life_days
         self.monotone = monotone
+        self.usual = usual
         self.max_periods = max_periods
         self.seed = seed
 
@@ -207,7 +226,9 @@ class HazardModel(BaseEstimator):
         happened = check_vector(event, n, "event", low=0.0) > 0.0
         rows = None if weight is None else check_vector(weight, n, "weight", low=0.0)
         due, first = _check_clock(n, offset, start)
-        clock = _Clock(offset=due is not None, start=first is not None)
+        places = columns.places(list(self.usual or ()), "usual")
+        clock = _Clock(due is not None, first is not None, tuple(self.usual or ()))
+        usual = matrix[:, places] if places else None
         signs = self._signs(columns, clock)
         codes = columns.places([*categorical, *columns.categories], "categorical")
 
@@ -220,7 +241,7 @@ class HazardModel(BaseEstimator):
             )
         chance = drawn.table.chance(bins.periods, bins.watched, due)
         trees = Trees.fit(
-            _lines(matrix, bins.periods, due, first),
+            _lines(matrix, bins.periods, bins.periods.features(due, first, usual)),
             bins.hit.astype(np.float64),
             options=self._options(drawn.events),
             base=logit(chance),
@@ -344,7 +365,7 @@ class HazardModel(BaseEstimator):
         matrix, due, first = self._check_predict("lay", X, offset, start)
         last = np.broadcast_to(np.asarray(upto, dtype=np.float64), (len(matrix),))
         periods = self.grid_.lay(last, due)
-        return periods, _lines(matrix, periods, due, first)
+        return periods, _lines(matrix, periods, periods.features(due, first, self._usual(matrix)))
 
     def base_odds(self, periods: Periods, offset: npt.ArrayLike | None = None) -> Float:
         """Log odds of the life table, which the trees add to, (m,)."""
@@ -431,7 +452,8 @@ class HazardModel(BaseEstimator):
                 {name: tuple(v) for name, v in content["columns"]["categories"].items()},
             )
             edges, rates = (np.array(content[k], dtype=np.float64) for k in ("edges", "rates"))
-            clock = _Clock(**content["clock"])
+            told = content["clock"]
+            clock = _Clock(told["offset"], told["start"], tuple(told["usual"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable HazardModel in {path}: {error}") from error
         grid = Grid(edges, default_due_edges())
@@ -469,7 +491,7 @@ class HazardModel(BaseEstimator):
             for name, low in _LEAST.items()
             if not _is_number(getattr(self, name), whole=True) or getattr(self, name) < low
         ]
-        for name in ("learning_rate", "half_life_days"):
+        for name in ("learning_rate", "half_life_days", "colsample_bytree", "reg_lambda"):
             value = getattr(self, name)
             optional = name == "half_life_days" and value is None
             if not optional and not (_is_number(value) and value > 0):
@@ -500,6 +522,8 @@ class HazardModel(BaseEstimator):
             # Many leaves on few events would chase noise.
             leaves=self.num_leaves if events >= 2000 else min(self.num_leaves, 7),
             min_leaf=self.min_child_samples,
+            columns=self.colsample_bytree,
+            ridge=self.reg_lambda,
             seed=self.seed,
         )
 
@@ -509,7 +533,7 @@ class HazardModel(BaseEstimator):
         self._check_fitted(method)
         matrix = self.columns_.read(X)
         due, first = _check_clock(len(matrix), offset, start)
-        clock = _Clock(due is not None, first is not None)
+        clock = _Clock(due is not None, first is not None, self.clock_.usual)
         if clock != self.clock_:
             raise InputError.of(
                 "HazardModel",
@@ -519,9 +543,14 @@ class HazardModel(BaseEstimator):
             )
         return matrix, due, first
 
+    def _usual(self, matrix: Matrix) -> Matrix | None:
+        """Columns that hold the usual days, (n, k)."""
+        places = self.columns_.places(list(self.clock_.usual), "usual")
+        return matrix[:, places] if places else None
+
     def _curve(self, matrix: Matrix, due: Float | None, first: Days | None, upto: Float) -> Curve:
         periods = self.grid_.lay(upto, due)
-        clock = periods.features(due, first)
+        clock = periods.features(due, first, self._usual(matrix))
         odds = self.base_odds(periods, due) + self.trees_.score_lines(matrix, clock, periods.row)
         return Curve.build(periods, expit(odds), len(matrix))
 
@@ -530,9 +559,8 @@ class HazardModel(BaseEstimator):
 _LEAST = {"n_estimators": 1, "num_leaves": 2, "min_child_samples": 1, "max_periods": 2}
 
 
-def _lines(matrix: Matrix, periods: Periods, due: Float | None, first: Days | None) -> Matrix:
+def _lines(matrix: Matrix, periods: Periods, clock: Matrix) -> Matrix:
     """Columns of each person-period: those of its row, then those of the bin."""
-    clock = periods.features(due, first)
     data = np.empty((len(periods), matrix.shape[1] + clock.shape[1]), dtype=np.float32)
     data[:, : matrix.shape[1]] = matrix[periods.row]
     data[:, matrix.shape[1] :] = clock

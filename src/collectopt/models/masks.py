@@ -17,11 +17,10 @@ import numpy.typing as npt
 Float = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
-Mask = npt.NDArray[np.uint16]
+Mask = npt.NDArray[np.unsignedinteger[Any]]
 
 #: Leaves that a mask has room for.
-MOST_LEAVES = 16
-_ALL = 0xFFFF
+MOST_LEAVES = 32
 #: LightGBM reads values up to this as 0.
 _ZERO = np.float32(1e-35)
 
@@ -80,7 +79,7 @@ class _Split:
 
 @dataclass(frozen=True, eq=False)
 class _Tree:
-    """Splits, and the value of the leaf by the mask in which only its bit is left."""
+    """Splits, and the value of each leaf, (leaves,)."""
 
     splits: tuple[_Split, ...]
     values: Float
@@ -108,9 +107,7 @@ class MaskedTrees:
             values: dict[int, float] = {}
             splits: list[_Split] = []
             _collect(root, values, splits, (1 << entry["num_leaves"]) - 1)
-            table = np.zeros(1 << len(values))
-            for leaf, value in values.items():
-                table[1 << leaf] = value
+            table = np.array([values[leaf] for leaf in range(len(values))], dtype=np.float64)
             trees.append(_Tree(tuple(splits), table))
         return cls(tuple(trees))
 
@@ -133,27 +130,35 @@ class MaskedTrees:
         n, width, m = len(rows), rows.shape[1], len(lines)
         columns = [np.where(np.abs(x) <= _ZERO, np.float32(0.0), x) for x in (*rows.T, *lines.T)]
         gaps = [_missing(x) for x in columns]
+        most = max((len(tree.values) for tree in self.trees), default=1)
+        kind = np.dtype(np.uint16 if most <= 16 else np.uint32)
         total, value = np.zeros(m), np.empty(m)
-        fixed, mask = np.empty(n, dtype=np.uint16), np.empty(m, dtype=np.uint16)
-        spare = np.empty(n, dtype=np.uint16), np.empty(m, dtype=np.uint16)
+        fixed, mask = np.empty(n, dtype=kind), np.empty(m, dtype=kind)
+        spare = np.empty(n, dtype=kind), np.empty(m, dtype=kind)
         for tree in self.trees:
-            fixed[:] = len(tree.values) - 1
-            mask[:] = _ALL
+            fixed[:] = (1 << len(tree.values)) - 1
+            mask[:] = ~mask.dtype.type(0)
             for split in tree.splits:
                 left = split.go_left(columns[split.column], gaps[split.column])
                 own = split.column < width
                 _strike(fixed if own else mask, split, left, spare[0 if own else 1])
             mask &= np.repeat(fixed, count)
-            total += np.take(tree.values, mask, mode="clip", out=value)
+            total += np.take(tree.values, _leaf(mask), mode="clip", out=value)
         return total
 
 
 def _strike(mask: Mask, split: _Split, left: Bool, spare: Mask) -> None:
     """Keep the leaves of the side that was taken: right + taken left * (left - right), as bits."""
-    gap = np.uint16((split.left - split.right) & _ALL)
+    kind = mask.dtype.type
+    gap = kind((split.left - split.right) & int(~kind(0)))
     np.multiply(left.view(np.uint8), gap, out=spare)
-    np.add(spare, np.uint16(split.right), out=spare)
+    np.add(spare, kind(split.right), out=spare)
     np.bitwise_and(mask, spare, out=mask)
+
+
+def _leaf(mask: Mask) -> npt.NDArray[np.int32]:
+    """Find the one bit that is left: its number is the exponent of the mask as a float."""
+    return (mask.astype(np.float32).view(np.int32) >> 23) - 127
 
 
 def _missing(x: Matrix) -> Bool | None:

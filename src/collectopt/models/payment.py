@@ -42,6 +42,11 @@ QUANTILES = (0.1, 0.5, 0.9)
 _SHARE_DAYS = (30.0, 90.0, 180.0, 365.0)
 _BLOCK = 100_000
 _ALL = 200.0  # years
+#: Events from which on the data are large: more leaves, less restraint. Small data want many weak
+#: trees of few columns each, close to a mean over many models.
+LARGE = 5000
+#: Features that say when, seen from the due date, the account usually pays.
+USUAL = ("late_recent", "late_last")
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,12 @@ class HazardOptions:
     ----------
     rounds, leaves, min_leaf : int or None
         Trees, leaves of a tree, person-periods of a leaf; None = by the number of events.
-    rate : float
-        Learning rate.
+    rate : float or None
+        Learning rate; None = by the number of events.
+    columns : float or None
+        Share of the columns that a tree sees; None = by the number of events.
+    ridge : float or None
+        Pseudo-weight that pulls each leaf to 0; None = by the number of events.
     half_life_days : float or None
         Age at which what was seen counts half; None = all counts alike.
     monotone : mapping of str to int
@@ -65,9 +74,11 @@ class HazardOptions:
     """
 
     rounds: int | None = None
-    rate: float = 0.06
+    rate: float | None = None
     leaves: int | None = None
     min_leaf: int | None = None
+    columns: float | None = None
+    ridge: float | None = None
     half_life_days: float | None = None
     monotone: dict[str, int] = field(default_factory=dict)
     haste: float = 1.0
@@ -75,15 +86,18 @@ class HazardOptions:
 
     def hazard(self, events: int, names: Sequence[str], seed: int) -> HazardModel:
         """Make the model for data with so many events."""
-        large = events >= 5000
+        large = events >= LARGE
         signs = {name: sign for name, sign in self.monotone.items() if name in names}
         return HazardModel(
-            n_estimators=round((self.rounds or 150) / self.haste),
-            learning_rate=self.rate * self.haste,
-            num_leaves=self.leaves or (15 if large else 7),
+            n_estimators=round((self.rounds or (150 if large else 480)) / self.haste),
+            learning_rate=(self.rate or (0.06 if large else 0.015)) * self.haste,
+            num_leaves=self.leaves or (31 if large else 7),
             min_child_samples=self.min_leaf or (200 if large else 50),
+            colsample_bytree=self.columns or (0.8 if large else 0.2),
+            reg_lambda=self.ridge or (1.0 if large else 30.0),
             half_life_days=self.half_life_days,
             monotone=signs or None,
+            usual=[name for name in USUAL if name in names] or None,
             max_periods=self.max_periods,
             seed=seed,
         )
@@ -125,6 +139,8 @@ class Training:
         (n, d), one row a moment before the cut.
     outcome : Durations
         Days to the event, censored at the cut.
+    events : int
+        Different events among them: several moments may wait for the same one.
     share : (n, 4) float64
         Share settled within 30, 90, 180 and 365 days; nan where not over.
     due : (n,) float64
@@ -136,6 +152,7 @@ class Training:
 
     matrix: FeatureMatrix
     outcome: Durations
+    events: int
     share: Float
     due: Float
     start: npt.NDArray[np.datetime64]
@@ -189,7 +206,7 @@ class PaymentModel:
         levels: Sequence[str] = ("account", "invoice"),
         features: Sequence[str] | None = None,
         years: float = 4.0,
-        max_rows: int = 100_000,
+        max_rows: int = 300_000,
         options: HazardOptions | None = None,
         seed: int = 0,
     ) -> None:
@@ -270,7 +287,9 @@ class PaymentModel:
             seed=self.seed,
             haste=self.options.haste,
         )
-        return Training(matrix, outcome, share, due, _local_days(rows), windows)
+        day = _local_days(rows)
+        events = _distinct(rows, day, outcome)
+        return Training(matrix, outcome, events, share, due, day, windows)
 
     def predict(
         self,
@@ -428,7 +447,7 @@ class PaymentModel:
 
     def _head_of(self, data: Training) -> _Head:
         matrix, outcome = data.matrix, data.outcome
-        hazard = self.options.hazard(int(outcome.event.sum()), matrix.names, self.seed)
+        hazard = self.options.hazard(data.events, matrix.names, self.seed)
         hazard.fit(
             matrix.values,
             outcome.days,
@@ -490,6 +509,7 @@ LEFT_OUT = frozenset(
         "book_on_time_rate",
         "segment_on_time_rate",
         "on_time_rate",
+        "paid_10_rate",
         "paid_30_rate",
         "customer_late_rate",
     }
@@ -518,6 +538,14 @@ def _enum(kind: type[E], value: str | E, name: str, table: str = "PaymentModel")
 
 def _local_days(rows: Snapshot) -> npt.NDArray[np.datetime64]:
     return np.asarray(rows.rows["day"].to_numpy().astype("datetime64[D]"))
+
+
+def _distinct(rows: Snapshot, day: npt.NDArray[np.datetime64], outcome: Durations) -> int:
+    """Count the events by account and day."""
+    came = outcome.event
+    on = day.astype(np.int64)[came] + np.floor(outcome.days[came]).astype(np.int64)
+    account = rows.rows["account"].to_numpy().astype(np.int64)[came]
+    return len(np.unique(np.stack([account, on]), axis=1).T)
 
 
 def _is_open(rows: Snapshot, level: Level) -> npt.NDArray[np.bool_]:

@@ -16,6 +16,7 @@ _EPS = 1e-9
 #: Names of the columns that :meth:`Periods.features` adds to those of the rows.
 CLOCK = ("bin_age", "bin_to_due")
 CALENDAR = ("bin_business_share", "bin_weekday", "bin_day", "bin_month")
+BUSINESS = ("bin_business_to_due",)
 
 
 def default_edges() -> Float:
@@ -54,7 +55,10 @@ class Periods:
         return Periods(self.row[keep], self.lo[keep], self.hi[keep])
 
     def features(
-        self, offset: Float | None, start: npt.NDArray[np.datetime64] | None
+        self,
+        offset: Float | None,
+        start: npt.NDArray[np.datetime64] | None,
+        usual: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Describe each bin: age, days to the due date, business days and calendar.
 
@@ -64,20 +68,38 @@ class Periods:
             Days from each row's start until its due date has passed.
         start : (n,) datetime64[D], optional
             The local day on which each row starts.
+        usual : (n, k) float32, optional
+            With ``offset``: days after the due date at which the event usually comes.
 
         Returns
         -------
-        (m, 1), (m, 2), (m, 5) or (m, 6) float32
+        (m, 1), (m, 2), (m, 5) or (m, 7 + k) float32
             ``bin_age``, then ``bin_to_due`` if ``offset`` is given, then the four calendar
-            columns if ``start`` is given. Weekday and day of month are missing where a bin is
-            too long for them to mean anything.
+            columns if ``start`` is given, with both the business days to the due date (-1: the
+            last one that is not late, 0: the first one after it), then the days from each of
+            the usual ones. Weekday and day of month are missing where a bin is too long for them
+            to mean anything.
         """
         columns = [self.lo]
-        if offset is not None:
-            columns.append(self.lo - offset[self.row])
+        due = None if offset is None else self.lo - offset[self.row]
+        if due is not None:
+            columns.append(due)
         if start is not None:
             columns += self._calendar(start)
-        return np.stack(columns, axis=1).astype(np.float32)
+        if due is not None and offset is not None and start is not None:
+            columns.append(self._business_to_due(offset, start))
+        table = np.stack(columns, axis=1).astype(np.float32)
+        if due is None or usual is None:
+            return table
+        return np.column_stack([table, due[:, None].astype(np.float32) - usual[self.row]])
+
+    def _business_to_due(self, offset: Float, start: npt.NDArray[np.datetime64]) -> Float:
+        known = ~np.isnan(offset)
+        days = np.ceil(np.where(known, offset, 0.0) - _EPS).astype("timedelta64[D]")
+        past = _business_days(start.astype("datetime64[D]") + days)
+        first = start.astype("datetime64[D]")[self.row] + np.floor(self.lo).astype("timedelta64[D]")
+        until = _business_days(first) - past[self.row]
+        return np.where(known[self.row], until, np.nan)
 
     def _calendar(self, start: npt.NDArray[np.datetime64]) -> list[Float]:
         first = start.astype("datetime64[D]")[self.row] + np.floor(self.lo).astype("timedelta64[D]")
@@ -175,8 +197,13 @@ class Grid:
         return np.sort(np.concatenate([ends, start, due], axis=1), axis=1)
 
 
-#: A bin's stage: where it begins in days from the due date; the last stage is "no due date".
-_STAGES = np.array([-30.0, -3.0, 0.0, 3.0, 30.0, 120.0])
+#: A bin's stage: where it begins in days from the due date; the last stage is "no due date". By
+#: the day near the due date, where many pay on the very day.
+_STAGES = np.array(
+    [-30, -14, -7, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 7, 10, 14, 21, 30, 60, 120],
+    dtype=np.float64,
+)
+STAGES = len(_STAGES) + 2
 _BORROWED = 5.0
 
 
@@ -188,7 +215,7 @@ class LifeTable:
     ----------
     edges : (e,) float64
         Edges of age in days.
-    rates : (e - 1, 8) float64
+    rates : (e - 1, STAGES) float64
         Events a day, by age and stage.
     """
 
@@ -208,10 +235,10 @@ class LifeCounts:
     Attributes
     ----------
     edges : (e,) float64
-    days, events : ((e - 1) * 8,) float64
+    days, events : ((e - 1) * STAGES,) float64
         Weighted sums by age and stage.
-    bins : (e - 1,) float64
-        Weighted number of whole bins by age.
+    bins : ((e - 1) * STAGES,) float64
+        Weighted number of whole bins by age and stage.
     """
 
     edges: Float
@@ -222,9 +249,8 @@ class LifeCounts:
     @classmethod
     def empty(cls, edges: Float) -> LifeCounts:
         """Start to count."""
-        ages = len(edges) - 1
-        cells = ages * (len(_STAGES) + 2)
-        return cls(edges, np.zeros(cells), np.zeros(cells), np.zeros(ages))
+        cells = (len(edges) - 1) * STAGES
+        return cls(edges, np.zeros(cells), np.zeros(cells), np.zeros(cells))
 
     def add(
         self,
@@ -235,24 +261,24 @@ class LifeCounts:
         offset: Float | None,
     ) -> None:
         """Add bins, one after the other: the sums do not depend on how they are split up."""
-        age = _age(self.edges, periods)
-        cell = age * (len(_STAGES) + 2) + _stage(periods, offset)
+        cell = _age(self.edges, periods) * STAGES + _stage(periods, offset)
         np.add.at(self.days, cell, weight * watched)
         np.add.at(self.events, cell, weight * hit)
-        np.add.at(self.bins, age, weight * watched / (periods.hi - periods.lo))
+        np.add.at(self.bins, cell, weight * watched / (periods.hi - periods.lo))
 
     def table(self) -> LifeTable:
-        """Turn counts to rates; thin cells borrow from their age, ages from the whole."""
-        edges, bins = self.edges, self.bins
-        shape = (len(edges) - 1, len(_STAGES) + 2)
-        days, events = self.days.reshape(shape), self.events.reshape(shape)
-        overall = (events.sum() + 0.5) / (days.sum() + 0.5 * edges[-1])
+        """Turn counts to rates; thin cells borrow from age times stage, ages from the whole."""
+        shape = (len(self.edges) - 1, STAGES)
+        days, events, bins = (sums.reshape(shape) for sums in (self.days, self.events, self.bins))
+        overall = (events.sum() + 0.5) / (days.sum() + 0.5 * self.edges[-1])
         by_age = (events.sum(axis=1) + 0.5) / (days.sum(axis=1) + 0.5 / overall)
-        rate = (events + _BORROWED) / (days + _BORROWED / by_age[:, None])
+        # How much more comes at a stage than ages alone let expect.
+        by_stage = (events.sum(axis=0) + _BORROWED) / (by_age @ days + _BORROWED)
+        rate = (events + _BORROWED) / (days + _BORROWED / np.outer(by_age, by_stage))
         # Events over days is the chance of a bin over its length: turn it into a rate.
-        length = np.where(bins > 0.0, days.sum(axis=1) / np.maximum(bins, _EPS), np.diff(edges))
-        length = length[:, None]
-        return LifeTable(edges, -np.log1p(-np.minimum(rate * length, 0.99)) / length)
+        width = np.diff(self.edges)[:, None]
+        length = np.where(bins > 0.0, days / np.maximum(bins, _EPS), width)
+        return LifeTable(self.edges, -np.log1p(-np.minimum(rate * length, 0.99)) / length)
 
 
 def _age(edges: Float, periods: Periods) -> Int:
@@ -260,7 +286,7 @@ def _age(edges: Float, periods: Periods) -> Int:
 
 
 def _stage(periods: Periods, offset: Float | None) -> Int:
-    none = len(_STAGES) + 1
+    none = STAGES - 1
     if offset is None:
         return np.full(len(periods), none)
     due = periods.lo - offset[periods.row]

@@ -126,7 +126,7 @@ class Fold:
     @property
     def events(self) -> int:
         """Events that the training rows hold."""
-        return int(self.training.outcome.event.sum())
+        return self.training.events
 
     def content(self) -> tuple[npt.NDArray[Any], ...]:
         """Arrays that tell this fold from that of another ledger."""

@@ -121,7 +121,7 @@ def tune(
     options: HazardOptions | None = None,
     features: Sequence[str] | None = None,
     years: float = 4.0,
-    max_rows: int = 100_000,
+    max_rows: int = 300_000,
     study: Any = None,
     storage: str | Path | None = None,
     timeout: float | None = None,
@@ -224,7 +224,7 @@ def _spelled(options: HazardOptions, events: int) -> dict[str, Any]:
     hazard = options.hazard(events, (), 0)
     return {
         "rounds": round(hazard.n_estimators * options.haste),
-        "rate": options.rate,
+        "rate": hazard.learning_rate / options.haste,
         "leaves": hazard.num_leaves,
         "min_leaf": hazard.min_child_samples,
         "half_life_days": options.half_life_days,

@@ -26,7 +26,7 @@ from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf, to_instant
 
 #: On simulated books the log loss of later weeks is the same as with one and half a million.
-_HASTE, _PERIODS = 1.7, 250_000
+_HASTE, _PERIODS, _ROWS = 1.7, 250_000, 100_000
 
 
 @runtime_checkable
@@ -106,7 +106,7 @@ class NextBestAction(Policy):
             from collectopt.models.payment import HazardOptions
 
             options = HazardOptions(haste=_HASTE, max_periods=_PERIODS)
-            payment = PaymentModel(event="full", levels=("account",), options=options)
+            payment = PaymentModel(levels=("account",), max_rows=_ROWS, options=options)
         if hasattr(payment, "fit"):
             payment = payment.fit(ledger, as_of=moment) or payment
         self.payment_ = payment
