@@ -104,10 +104,10 @@ def test_counts_in_blocks_are_those_of_one_count_to_the_last_bit(small):
     for part in cases.bins(77):
         counts.add(part.periods, part.hit, part.watched, part.mass, cases.offset)
     age = np.searchsorted(GRID.edges[1:-1], plain.periods.lo, side="right")
-    stages = len(counts.days) // (len(GRID.edges) - 1)
     due = plain.periods.lo - cases.offset[plain.periods.row]
-    stage = np.searchsorted([-30.0, -3.0, 0.0, 3.0, 30.0, 120.0], due + 1e-9, side="right")
-    cell = age * stages + np.where(np.isnan(due), stages - 1, stage)
+    begins = [-30, -14, *range(-7, -6), *range(-5, 6), 7, 10, 14, 21, 30, 60, 120]
+    stage = np.searchsorted(begins, due + 1e-9, side="right")
+    cell = age * STAGES + np.where(np.isnan(due), STAGES - 1, stage)
     size = len(counts.days)
     np.testing.assert_array_equal(counts.days, np.bincount(cell, plain.mass * plain.watched, size))
     np.testing.assert_array_equal(counts.events, np.bincount(cell, plain.mass * plain.hit, size))

@@ -14,7 +14,7 @@ from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 
 CUT = "2024-01-01"
-QUICK = HazardOptions(rounds=80, rate=0.1)
+QUICK = HazardOptions(rounds=80, rate=0.1, columns=0.8, ridge=1.0)
 MODELS = (PaymentModel, ShrunkenRate, BaseRate)
 
 

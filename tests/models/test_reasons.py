@@ -21,7 +21,7 @@ from collectopt.models.labels import due_offsets
 from collectopt.models.payment import HazardOptions, PaymentModel, _local_days
 
 CUT = "2024-01-01"
-QUICK = HazardOptions(rounds=60, rate=0.12)
+QUICK = HazardOptions(rounds=60, rate=0.12, columns=0.8, ridge=1.0)
 HORIZONS = ("7D", "90D", "200D", "500D", "due+10D")
 
 
