@@ -111,7 +111,10 @@ def ask(
     year: int,
     targets: list[Target],
 ) -> list[pd.DataFrame]:
-    """Forecast one year from one event; only rows whose label is complete are kept."""
+    """Forecast one year from one event; only rows whose label is complete are kept.
+
+    Beside the columns of :data:`Forecasts`: days and event, what came by the end of the log.
+    """
     rows = log.rows(targets[0])
     index = np.flatnonzero(rows.year(year, 0, log.end))
     asked = named(rows, index, targets[0].at)
@@ -122,7 +125,8 @@ def ask(
     own, rate = (m.predict(snapshot, horizons=horizons, level="account") for m in models)
     end = str((log.end + pd.Timedelta(days=1)).date())
     settled = labels.shares(snapshot, "account", end, days)
-    check_labels(labels.durations(snapshot, "any", "account", end), rows, index, targets)
+    found = labels.durations(snapshot, "any", "account", end)
+    check_labels(found, rows, index, targets)
     tables = []
     for i, target in enumerate(targets):
         table = asked.assign(
@@ -132,6 +136,8 @@ def ask(
             open=past_due(snapshot),
             share=settled[:, i],
             share_expected=own.share[:, i],
+            days=found.days,
+            event=found.event,
         )
         tables.append(table[rows.year(year, target.days, log.end)[index]])
     return tables
@@ -163,15 +169,21 @@ def contenders() -> tuple[PaymentModel, ShrunkenRate]:
 
 
 def named(rows: Rows, index: np.ndarray, at: str) -> pd.DataFrame:
-    """Ask at the local midnight that begins the day, about the invoice issued on it."""
+    """Ask at the local midnight that begins the day, about the invoice issued on it.
+
+    A letter that cost nothing is no invoice: such a row is about the account.
+    """
     case = pd.Series(rows.case[index], dtype="string")
     day = rows.day.iloc[index].reset_index(drop=True)
-    suffix = "-fine" if at == "creation" else "-penalty"
+    invoice = case + {"creation": "-fine", "letter": "-post", "penalty": "-penalty"}[at]
+    if at == "letter":
+        cost = rows.X["expense"].iloc[index].reset_index(drop=True)
+        invoice = invoice.where(cost > 0)
     return pd.DataFrame(
         {
             "account_id": case,
             "as_of": day.dt.tz_localize(TIMEZONE).dt.tz_convert("UTC"),
-            "invoice_id": case + suffix,
+            "invoice_id": invoice,
         }
     )
 
