@@ -194,10 +194,10 @@ def _common(c: pd.DataFrame, at: str) -> pd.DataFrame:
             "amount": c["amount"],
             "points": c["points"],
             "month": c[at].dt.month,
-            "weekday": c[at].dt.weekday,
+            "weekday": c[at].dt.day_of_week,
             "day": c[at].dt.day,
             "created_month": c["day"].dt.month,
-            "created_weekday": c["day"].dt.weekday,
+            "created_weekday": c["day"].dt.day_of_week,
         }
     )
     for name in ("article", "vehicle", "officer"):

@@ -150,9 +150,9 @@ def _features(data: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
         amount=data["InvoiceAmount"],
         country=data["countryCode"].astype("category"),
         paper=(data["PaperlessBill"] == "Paper").astype(int),
-        weekday=data["InvoiceDate"].dt.dayofweek,
+        weekday=data["InvoiceDate"].dt.day_of_week,
         month=data["InvoiceDate"].dt.month,
-        due_weekday=data["DueDate"].dt.dayofweek,
+        due_weekday=data["DueDate"].dt.day_of_week,
         amount_again=data["InvoiceAmount"],
     )
 
