@@ -98,7 +98,8 @@ def walk(ledger: co.Ledger, log: Log, console: Console) -> Forecasts:
         for at in ("creation", "penalty"):
             wanted = [target for target in TARGETS if target.at == at]
             for target, table in zip(wanted, ask(models, ledger, log, year, wanted), strict=True):
-                parts[target].append(table.assign(cut=to_instant(cut, TIMEZONE)))
+                kept = table.drop(columns=["days", "event"])
+                parts[target].append(kept.assign(cut=to_instant(cut, TIMEZONE)))
         took = time.monotonic() - began
         console.print(f"as of {cut}: fitted in {fitted:.0f} s, forecast in {took - fitted:.0f} s")
     return {target: pd.concat(found, ignore_index=True) for target, found in parts.items()}
