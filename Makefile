@@ -7,10 +7,10 @@ export OMP_NUM_THREADS := 1
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint types real headline headline-full bench calibration notebook clean
+.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment calibration notebook clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
 # Installed once; again when pyproject.toml changes.
 $(VENV)/.user: pyproject.toml
@@ -21,6 +21,11 @@ $(VENV)/.user: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.user
 	@$(BIN)/python -m pip install --quiet --editable ".[mlflow,calendar,gym,tune,explain]" --group dev
+	@touch $@
+
+# With the rivals of the payment benchmark.
+$(VENV)/.bench: $(VENV)/.user
+	@$(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
 demo: $(VENV)/.user ## Simulated book -> train -> decide -> demo/report.html
@@ -53,6 +58,10 @@ headline-full: $(VENV)/.user ## The same with 12,000 accounts and 5 seeds (hours
 bench: $(VENV)/.user ## Speed beside the natural way
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/simulation.py
+	$(BIN)/python benchmarks/hazard.py
+
+bench-payment: $(VENV)/.bench ## Payment forecasts beside bars and rivals (needs COLLECTOPT_DATA)
+	$(BIN)/python benchmarks/payment.py
 
 calibration: $(VENV)/.user ## Published trials, simulated against published
 	$(BIN)/python benchmarks/calibration.py
@@ -61,4 +70,4 @@ notebook: $(VENV)/.dev ## Turn notebooks/*.py into .ipynb
 	$(BIN)/jupytext --to ipynb notebooks/*.py
 
 clean: ## Remove the environment and outputs
-	rm -rf $(VENV) demo real headline .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo real headline payment .pytest_cache .mypy_cache .ruff_cache

@@ -7,6 +7,7 @@ before whose outcome was known on 1 January.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Target:
     """One line of the table: at which event, any payment within how many days."""
 
     name: str
-    at: str  # "creation" or "penalty"
+    at: str  # "creation", "letter" or "penalty"
     days: int
 
 
@@ -38,6 +39,12 @@ TARGETS = (
     Target("penalty, 30 d", "penalty", 30),
     Target("penalty, 180 d", "penalty", 180),
     Target("penalty, 365 d", "penalty", 365),
+)
+#: What the payment benchmark asks on top.
+MORE_TARGETS = (
+    Target("letter, 180 d", "letter", 180),
+    Target("letter, 365 d", "letter", 365),
+    Target("penalty, 90 d", "penalty", 90),
 )
 
 
@@ -78,15 +85,18 @@ class Rows:
 
 @dataclass(frozen=True)
 class Log:
-    """The rows at creation and at the penalty, and the last day of the log."""
+    """The rows at creation, at the letter and at the penalty, and the last day of the log."""
 
     creation: Rows
+    letter: Rows
     penalty: Rows
     end: pd.Timestamp
 
     def rows(self, target: Target) -> Rows:
         """The rows that a target speaks about."""
-        return self.creation if target.at == "creation" else self.penalty
+        return {"creation": self.creation, "letter": self.letter, "penalty": self.penalty}[
+            target.at
+        ]
 
 
 def read(events: Path) -> Log:
@@ -120,7 +130,7 @@ def read(events: Path) -> Log:
     paid = e[(kind == "Payment") & (e["paymentAmount"] > 0)]
     paid = paid[["case", "day", "paymentAmount"]]
     c = c[c["amount"] > 0]
-    return Log(_creation(c, paid), _penalty(c, paid), e["day"].max())
+    return Log(_creation(c, paid), _letter(c, paid), _penalty(c, paid), e["day"].max())
 
 
 def _creation(c: pd.DataFrame, paid: pd.DataFrame) -> Rows:
@@ -130,6 +140,20 @@ def _creation(c: pd.DataFrame, paid: pd.DataFrame) -> Rows:
         day=c["day"].reset_index(drop=True),
         wait=_wait(c, paid, "day"),
         X=_common(c, "day").reset_index(drop=True),
+        cell=(c["article"] + c["vehicle"]).to_numpy(dtype=object),
+    )
+
+
+def _letter(c: pd.DataFrame, paid: pd.DataFrame) -> Rows:
+    """Letters of cases without a payment on an earlier day."""
+    first = paid.groupby("case")["day"].min().reindex(c.index)
+    c = c[c["sent"].notna() & ~(first < c["sent"])].sort_values("sent", kind="stable")
+    X = _common(c, "sent").assign(lag=(c["sent"] - c["day"]).dt.days, expense=c["expense"])
+    return Rows(
+        case=c.index.to_numpy(dtype=object),
+        day=c["sent"].reset_index(drop=True),
+        wait=_wait(c, paid, "sent"),
+        X=X.reset_index(drop=True),
         cell=(c["article"] + c["vehicle"]).to_numpy(dtype=object),
     )
 
@@ -170,10 +194,10 @@ def _common(c: pd.DataFrame, at: str) -> pd.DataFrame:
             "amount": c["amount"],
             "points": c["points"],
             "month": c[at].dt.month,
-            "weekday": c[at].dt.weekday,
+            "weekday": c[at].dt.day_of_week,
             "day": c[at].dt.day,
             "created_month": c["day"].dt.month,
-            "created_weekday": c["day"].dt.weekday,
+            "created_weekday": c["day"].dt.day_of_week,
         }
     )
     for name in ("article", "vehicle", "officer"):
@@ -200,12 +224,12 @@ class Rivals:
     untuned: Float
 
 
-def rivals(log: Log, target: Target) -> Rivals:
+def rivals(log: Log, target: Target, years: Sequence[int] = YEARS) -> Rivals:
     """Base rate, naive cell rate and untuned LightGBM, one walk through the years."""
     rows = log.rows(target)
     y = rows.label(target.days)
     parts = []
-    for year in YEARS:
+    for year in years:
         train, test = rows.before(year, target.days), rows.year(year, target.days, log.end)
         base = float(y[train].mean())
         table = pd.DataFrame({"cell": rows.cell[train], "y": y[train]}).groupby("cell")["y"]

@@ -98,7 +98,8 @@ def walk(ledger: co.Ledger, log: Log, console: Console) -> Forecasts:
         for at in ("creation", "penalty"):
             wanted = [target for target in TARGETS if target.at == at]
             for target, table in zip(wanted, ask(models, ledger, log, year, wanted), strict=True):
-                parts[target].append(table.assign(cut=to_instant(cut, TIMEZONE)))
+                kept = table.drop(columns=["days", "event"])
+                parts[target].append(kept.assign(cut=to_instant(cut, TIMEZONE)))
         took = time.monotonic() - began
         console.print(f"as of {cut}: fitted in {fitted:.0f} s, forecast in {took - fitted:.0f} s")
     return {target: pd.concat(found, ignore_index=True) for target, found in parts.items()}
@@ -111,7 +112,10 @@ def ask(
     year: int,
     targets: list[Target],
 ) -> list[pd.DataFrame]:
-    """Forecast one year from one event; only rows whose label is complete are kept."""
+    """Forecast one year from one event; only rows whose label is complete are kept.
+
+    Beside the columns of :data:`Forecasts`: days and event, what came by the end of the log.
+    """
     rows = log.rows(targets[0])
     index = np.flatnonzero(rows.year(year, 0, log.end))
     asked = named(rows, index, targets[0].at)
@@ -122,7 +126,8 @@ def ask(
     own, rate = (m.predict(snapshot, horizons=horizons, level="account") for m in models)
     end = str((log.end + pd.Timedelta(days=1)).date())
     settled = labels.shares(snapshot, "account", end, days)
-    check_labels(labels.durations(snapshot, "any", "account", end), rows, index, targets)
+    found = labels.durations(snapshot, "any", "account", end)
+    check_labels(found, rows, index, targets)
     tables = []
     for i, target in enumerate(targets):
         table = asked.assign(
@@ -132,6 +137,8 @@ def ask(
             open=past_due(snapshot),
             share=settled[:, i],
             share_expected=own.share[:, i],
+            days=found.days,
+            event=found.event,
         )
         tables.append(table[rows.year(year, target.days, log.end)[index]])
     return tables
@@ -163,15 +170,21 @@ def contenders() -> tuple[PaymentModel, ShrunkenRate]:
 
 
 def named(rows: Rows, index: np.ndarray, at: str) -> pd.DataFrame:
-    """Ask at the local midnight that begins the day, about the invoice issued on it."""
+    """Ask at the local midnight that begins the day, about the invoice issued on it.
+
+    A letter that cost nothing is no invoice: such a row is about the account.
+    """
     case = pd.Series(rows.case[index], dtype="string")
     day = rows.day.iloc[index].reset_index(drop=True)
-    suffix = "-fine" if at == "creation" else "-penalty"
+    invoice = case + {"creation": "-fine", "letter": "-post", "penalty": "-penalty"}[at]
+    if at == "letter":
+        cost = rows.X["expense"].iloc[index].reset_index(drop=True)
+        invoice = invoice.where(cost > 0)
     return pd.DataFrame(
         {
             "account_id": case,
             "as_of": day.dt.tz_localize(TIMEZONE).dt.tz_convert("UTC"),
-            "invoice_id": case + suffix,
+            "invoice_id": invoice,
         }
     )
 
