@@ -39,6 +39,7 @@ __getattr__, __dir__, __all__ = attach(
         "rolling_cuts": ".splits",
         "BacktestResult": ".result",
         "backtest": ".backtesting",
+        "not_yet_due": "collectopt.models.prevention",
         "AgeingTable": ".cashflows",
         "CashFlowBacktest": ".cashflows",
         "backtest_cash_flow": ".cashflows",

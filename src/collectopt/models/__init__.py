@@ -20,6 +20,8 @@ __getattr__, __dir__, __all__ = attach(
         "reasons": "collectopt.models.reasoning",
         "Reasons": "collectopt.models.reasoning",
         "labels": "collectopt.models.labels",
+        "late_risk": "collectopt.models.prevention",
+        "LateRisk": "collectopt.models.prevention",
         "PaymentClassifier": "collectopt.models.classifier",
         "tune": "collectopt.models.tuning",
         "Tuning": "collectopt.models.tuning",

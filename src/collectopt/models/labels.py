@@ -356,10 +356,10 @@ def landmarks(
 ) -> Snapshot:
     """Choose moments before the cut from which a model learns.
 
-    Each claim is looked at on the local midnight that begins its day of issue, half way to the
-    due date, just past due, :data:`AGES` days later and at one random age, as long as something
-    was open. Level "invoice": the row names the claim. Level "account": only the row of the day
-    of issue names it, the others ask about the account.
+    Each claim is looked at on the local midnight that begins its day of issue, one random day up
+    to the due date, just past due, :data:`AGES` days later and at one random age, as long as
+    something was open. Level "invoice": the row names the claim. Level "account": only the row of
+    the day of issue names it, the others ask about the account.
 
     Parameters
     ----------
@@ -418,11 +418,14 @@ def _moments(claims: pa.Table, rng: np.random.Generator) -> dict[str, Int]:
     due = pc.cast(claims["due_on"], pa.int32()).to_numpy().astype(np.int64)
     past = np.maximum(due, issued) + 1
     never = np.iinfo(np.int32).max
-    half = np.where(due - issued >= 10, (due + issued) // 2, never)
     later = {f"{age}": past + age for age in AGES}
     # More ages are young: the square of a uniform number.
     odd = issued + 1 + np.floor(730 * rng.random(len(issued)) ** 2).astype(np.int64)
-    return {"issue": issued, "half": half, "due": past, **later, "random": odd}
+    # Any day up to the due date: who looks at a claim the day before must have seen such days.
+    days = np.maximum(due - issued, 0)
+    wait = issued + 1 + np.floor(days * rng.random(len(issued))).astype(np.int64)
+    early = np.where(days > 0, wait, never)
+    return {"issue": issued, "early": early, "due": past, **later, "random": odd}
 
 
 def _possible(
