@@ -11,7 +11,7 @@ import collectopt as co
 from collectopt.integrations import fines
 from collectopt.integrations._source import locate
 from collectopt.models import PaymentModel, labels
-from fines_rows import MORE_TARGETS, TARGETS, Log, Target, read, rivals
+from fines_rows import MORE_TARGETS, TARGETS, TIMEZONE, Log, Target, read, rivals
 from payment_lines import Bar, Line, Score, coverage, judged, pooled, scores, short
 from payment_rivals import HAS_CATBOOST, Moments, catboost, of_time
 from real import ask, contenders, named
@@ -65,7 +65,10 @@ def own(year: int) -> pd.DataFrame:
         held = _held(models[0], ledger, tables[-1])
         for target, table in zip(_at(when), tables, strict=True):
             y = log.rows(target).label(target.days)[table["index"]]
-            parts.append(table.assign(target=target.name, y=y))
+            table = table.assign(target=target.name, y=y)
+            if target.name in SHARES:
+                table = table.assign(**_recovered(models[0], ledger, log, table, target, year))
+            parts.append(table)
         parts[-1] = parts[-1].assign(covered=held)
     named_ = {"model": OWN, "rate": "shrunken rate"}
     return pooled(parts).drop(columns=["as_of", "invoice_id"]).rename(columns=named_)
@@ -107,8 +110,6 @@ def others(year: int) -> pd.DataFrame:
             single = _single(log, target, year)
             kept = np.searchsorted(index, single["index"])
             found = {name: p[kept, i] for name, p in curves.items()}
-            if target.name in SHARES:
-                found["mean share"] = np.full(len(kept), _mean_share(ledger, log, target, year))
             parts.append(single.assign(**found))
     return pooled(parts)
 
@@ -133,13 +134,39 @@ def _single(log: Log, target: Target, year: int) -> pd.DataFrame:
     return table
 
 
-def _mean_share(ledger: co.Ledger, log: Log, target: Target, year: int) -> float:
-    """Mean share recovered of the training rows, all over by the cut."""
+def _recovered(
+    model: PaymentModel,
+    ledger: co.Ledger,
+    log: Log,
+    table: pd.DataFrame,
+    target: Target,
+    year: int,
+) -> dict[str, np.ndarray]:
+    """Share of everything open, the penalty included, that is recovered: expected, and seen.
+
+    Asked at the midnight after the day of the penalty: the penalty is due on its own day, so that
+    then all of the case is past due. Beside it the mean share of the training rows.
+    """
+    days = [float(target.days)]
+    after = co.Snapshot.from_rows(ledger, _next_day(table[["account_id", "as_of"]]))
+    end = str((log.end + pd.Timedelta(days=1)).date())
     rows = log.rows(target)
-    index = np.flatnonzero(rows.before(year, target.days))
-    snapshot = co.Snapshot.from_rows(ledger, named(rows, index, target.at))
-    share = labels.shares(snapshot, "account", f"{year}-01-01", [target.days + 1.0])
-    return float(np.nanmean(share))
+    past = named(rows, np.flatnonzero(rows.before(year, target.days + 1)), target.at)
+    told = co.Snapshot.from_rows(ledger, _next_day(past[["account_id", "as_of"]]))
+    mean = np.nanmean(labels.shares(told, "account", f"{year}-01-01", days))
+    asked = model.predict(after, horizons=(f"{target.days}D",), level="account", quantiles=())
+    return {
+        "open": asked.open_amount,
+        "share": labels.shares(after, "account", end, days)[:, 0],
+        "share_expected": asked.share[:, 0],
+        "mean share": np.full(len(table), mean),
+    }
+
+
+def _next_day(rows: pd.DataFrame) -> pd.DataFrame:
+    """Ask a local day later, clock changes and all."""
+    local = rows["as_of"].dt.tz_convert(TIMEZONE) + pd.DateOffset(days=1)
+    return rows.assign(as_of=local.dt.tz_convert("UTC"))
 
 
 # -- lines -------------------------------------------------------------------------------------
@@ -152,7 +179,7 @@ def judge(mine: list[pd.DataFrame], theirs: list[pd.DataFrame]) -> tuple[list[Li
     table = a.merge(b, on=keys, validate="one_to_one")
     if not len(table) == len(a) == len(b):
         raise RuntimeError("the library and its rivals were asked about different rows")
-    names = [name for name in b if name not in (*keys, "mean share")]
+    names = [name for name in b if name not in keys]
     lines, found = [], []
     for target in ASKED:
         rows = table[table["target"] == target.name]
