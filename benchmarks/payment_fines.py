@@ -65,10 +65,10 @@ def own(year: int) -> pd.DataFrame:
         held = _held(models[0], ledger, tables[-1])
         for target, table in zip(_at(when), tables, strict=True):
             y = log.rows(target).label(target.days)[table["index"]]
-            table = table.assign(target=target.name, y=y)
+            more: dict[str, np.ndarray] = {}
             if target.name in SHARES:
-                table = table.assign(**_recovered(models[0], ledger, log, table, target, year))
-            parts.append(table)
+                more = _recovered(models[0], ledger, log, table, target, year)
+            parts.append(table.assign(target=target.name, y=y, **more))
         parts[-1] = parts[-1].assign(covered=held)
     named_ = {"model": OWN, "rate": "shrunken rate"}
     return pooled(parts).drop(columns=["as_of", "invoice_id"]).rename(columns=named_)
