@@ -16,8 +16,9 @@
 # One book from its raw history to dated, calibrated cash: what a claim's life looks like, what the
 # model learns from it, how far its chances can be trusted, why it says what it says, and what will
 # come in over the next weeks. With the road traffic fines in `COLLECTOPT_DATA` this is a real book
-# of eleven years (cite de Leoni and Mannhardt, 4TU, doi:10.4121/uuid:270fd440-1057-4fb9-89a9-b699b47990f5);
-# otherwise a simulated shop, and then every number is simulated.
+# of eleven years (cite M. de Leoni and F. Mannhardt, 4TU.ResearchData,
+# doi:10.4121/uuid:270fd440-1057-4fb9-89a9-b699b47990f5); otherwise a simulated shop, and then every
+# number is simulated.
 
 # %%
 import os
@@ -59,13 +60,14 @@ for name, when in rows:
     if name == "contacts":
         table = table[table["channel"] != "none"]
     said = table["channel"] if name == "contacts" else table["amount"].map("{:,.2f}".format)
-    story += list(zip(pd.to_datetime(table[when], utc=True), [name[:-1]] * len(table), said))
+    dates = pd.to_datetime(table[when], utc=True)
+    story += [(date, name[:-1], one) for date, one in zip(dates, said, strict=True)]
 pd.DataFrame(sorted(story), columns=["when", "what", "how much, or how"]).head(12)
 
 # %% [markdown]
 # ## 2. How a book pays: the share of claims paid by their age
 #
-# Open claims are censored, never "not paid": each point counts the claims that were watched so long.
+# Open claims are censored, never "not paid": each point counts the claims watched for so long.
 
 # %%
 sample = co.models.labels.landmarks(ledger, as_of, "invoice", limit=20_000)
@@ -76,13 +78,13 @@ figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.step(curve.times, 1 - curve.surviving, where="post")
 ax.set(xlim=(0, 200), ylim=(0, 1), xlabel="days since issue", ylabel="first payment has come")
 ax.set_title("How a claim is paid over its first 200 days")
-plt.show(figure)
+plt.show()
 
 # %% [markdown]
 # ## 3. The model, tested through time
 #
-# Fitted at past cuts, asked about the time after them, judged by what came, beside the shrunken rate
-# of the same customer and the base rate.
+# Fitted at past cuts, asked about the time after them, judged by what came, beside the shrunken
+# rate of the same customer and the base rate.
 
 # %%
 split = rolling_cuts(ledger, n=2, every=step, horizon=horizons[-1], dates=4, end=as_of)
@@ -98,7 +100,7 @@ result
 result.gains
 
 # %%
-plt.show(result.plot_reliability())
+result.plot_reliability()
 
 # %% [markdown]
 # Calibration is a matter of level, too. Predicted against observed by quarter; the band is where a
@@ -108,7 +110,7 @@ plt.show(result.plot_reliability())
 result.drift[["horizon", "quarter", "n", "predicted", "observed", "flag"]]
 
 # %%
-plt.show(result.plot_drift())
+result.plot_drift()
 
 # %% [markdown]
 # ## 4. Today's open claims
@@ -121,10 +123,10 @@ model = model.fit(ledger, as_of=as_of)
 snapshot = co.Snapshot(ledger, as_of=as_of)
 some = snapshot.take(np.linspace(0, len(snapshot) - 1, 10).astype(int))
 grid = tuple(f"{d}D" for d in (1, 3, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365))
-plt.show(plots_payment.survival(model.predict(some, horizons=grid)))
+plots_payment.survival(model.predict(some, horizons=grid))
 
 # %%
-model.predict(some, horizons=("30D", "90D")).to_pandas().round(3)
+model.predict(some, horizons=("30D", "90D"))
 
 # %% [markdown]
 # ## 5. Why
@@ -138,7 +140,11 @@ why = co.models.reasons(model, few, "30D")
 print(why.explain(few.rows["account_id"][7].as_py()))
 
 # %%
-import shap
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # on a missing progress bar
+    import shap
 
 shap.plots.beeswarm(why.to_shap(), max_display=12, show=False)
 plt.gcf().set_size_inches(8, 5)
@@ -164,8 +170,7 @@ late.top(10)
 # %% [markdown]
 # ## 7. Cash by week
 #
-# The open book, claim by claim, with a band that honours chance and the shocks of the calendar. What
-# came is drawn beside it where the ledger goes on.
+# The open book, claim by claim, with a band that honours chance and the shocks of the calendar.
 
 # %%
 flows = co.models.CashFlowModel(
@@ -175,5 +180,7 @@ flows = co.models.CashFlowModel(
     every="91D",
 ).fit(ledger, as_of)
 flow = flows.predict(snapshot, rng=0)
-plt.show(flow.plot())
+flow.plot()
+
+# %%
 flow
