@@ -149,6 +149,7 @@ class Oracle:
             other = (yes(others) + strength * peer) / (len(others) + strength)
             result[f"{name}_rate"] = (yes(own) + strength * other) / (len(own) + strength)
             result[f"{name}_lift"] = result[f"{name}_rate"] - peer
+            result[f"{name}_excess"] = result[f"{name}_rate"] - book
             if name == "on_time":
                 result["segment_on_time_rate"] = peer
                 result["book_on_time_rate"] = book

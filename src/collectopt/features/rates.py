@@ -199,8 +199,8 @@ def _lift(rate: str, above: str) -> str:
     return f"round({rate} - {above}, 9)"
 
 
-def _own(k: int) -> tuple[Feature, Feature]:
-    """Rate of the account at one limit, and what it adds to that of its segment."""
+def _own(k: int) -> tuple[Feature, ...]:
+    """Rate of the account at one limit, and how far it lies from its segment and from the book."""
     name, when = ("on_time", "by") if k == 0 else (f"paid_{k}", f"within {k} days after")
     return (
         _rate(
@@ -214,6 +214,12 @@ def _own(k: int) -> tuple[Feature, Feature]:
             f"{name}_rate less that of the segment: 0 without a history, whatever the times are "
             "like.",
             _lift(_account(k), f"segment{k}"),
+            default=0.0,
+        ),
+        _rate(
+            f"{name}_excess",
+            f"{name}_rate less that of the book: without a history what segment and creditor tell.",
+            _lift(_account(k), f"rate{k}"),
             default=0.0,
         ),
     )

@@ -186,15 +186,30 @@ PHRASES: Mapping[str, Phrase] = {
     "country": Phrase("Lives or trades in {v}"),
     "credit_score": Phrase("Has a credit score of {n}"),
     "lifetime_value": Phrase("Has a lifetime value of {m}"),
+    "on_time_excess": Phrase(
+        "Pays on time more often than the whole book, by {q}",
+        zero="Pays on time about as often as the whole book",
+        negative="Pays on time less often than the whole book, by {q}",
+    ),
     "on_time_lift": Phrase(
         "Pays on time more often than similar accounts, by {q}",
         zero="Pays on time about as often as similar accounts",
         negative="Pays on time less often than similar accounts, by {q}",
     ),
+    "paid_10_excess": Phrase(
+        "Pays within 10 days of the due date more often than the whole book, by {q}",
+        zero="Pays within 10 days of the due date about as often as the whole book",
+        negative="Pays within 10 days of the due date less often than the whole book, by {q}",
+    ),
     "paid_10_lift": Phrase(
         "Pays within 10 days of the due date more often than similar accounts, by {q}",
         zero="Pays within 10 days of the due date about as often as similar accounts",
         negative="Pays within 10 days of the due date less often than similar accounts, by {q}",
+    ),
+    "paid_30_excess": Phrase(
+        "Pays within 30 days of the due date more often than the whole book, by {q}",
+        zero="Pays within 30 days of the due date about as often as the whole book",
+        negative="Pays within 30 days of the due date less often than the whole book, by {q}",
     ),
     "paid_30_lift": Phrase(
         "Pays within 30 days of the due date more often than similar accounts, by {q}",
@@ -232,8 +247,8 @@ _TOPICS: Mapping[str, str] = {
         "calendar": "day_of_month weekday month",
         "payday": "payday_offset payday_strength",
         "lateness": "late_mean late_median late_sd late_max late_last late_share late_share_30 "
-        "late_recent late_mean_open on_time_rate on_time_lift paid_10_rate paid_10_lift "
-        "paid_30_rate paid_30_lift",
+        "late_recent late_mean_open on_time_rate on_time_lift on_time_excess paid_10_rate "
+        "paid_10_lift paid_10_excess paid_30_rate paid_30_lift paid_30_excess",
         "customer": "customer_n customer_late_rate customer_late_lift",
         "history": "settled_n no_settled matured_n payments_n claims_n claims_365 billed_365 "
         "first_claim tenure",

@@ -42,6 +42,7 @@ _DATES = frozenset(
     {
         "day_of_month", "weekday", "month", "payday_offset", "payday_strength", "matured_n",
         "on_time_lift", "paid_10_lift", "paid_30_lift", "creditor_on_time_lift", "customer_n",
+        "on_time_excess", "paid_10_excess", "paid_30_excess",
         "customer_late_lift",
     }
 )  # fmt: skip
