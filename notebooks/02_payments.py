@@ -121,7 +121,7 @@ result.plot_drift()
 model = co.models.PaymentModel(event=event, levels=("account", "invoice"), max_rows=60_000)
 model = model.fit(ledger, as_of=as_of)
 snapshot = co.Snapshot(ledger, as_of=as_of)
-some = snapshot.take(np.linspace(0, len(snapshot) - 1, 10).astype(int))
+some = snapshot.take(np.unique(np.linspace(0, len(snapshot) - 1, 10).astype(int)))
 grid = tuple(f"{d}D" for d in (1, 3, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365))
 plots_payment.survival(model.predict(some, horizons=grid))
 
@@ -135,7 +135,7 @@ model.predict(some, horizons=("30D", "90D"))
 # add up to the forecast. They are associations, not effects of doing something.
 
 # %%
-few = snapshot.take(np.linspace(0, len(snapshot) - 1, 400).astype(int))
+few = snapshot.take(np.unique(np.linspace(0, len(snapshot) - 1, 400).astype(int)))
 why = co.models.reasons(model, few, "30D")
 print(why.explain(few.rows["account_id"][7].as_py()))
 
