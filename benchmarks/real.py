@@ -172,14 +172,14 @@ def contenders() -> tuple[PaymentModel, ShrunkenRate]:
 def named(rows: Rows, index: np.ndarray, at: str) -> pd.DataFrame:
     """Ask at the local midnight that begins the day, about the invoice issued on it.
 
-    A letter that cost nothing is no invoice: such a row is about the account.
+    A letter that cost nothing is no invoice: such a row is about the fine.
     """
     case = pd.Series(rows.case[index], dtype="string")
     day = rows.day.iloc[index].reset_index(drop=True)
     invoice = case + {"creation": "-fine", "letter": "-post", "penalty": "-penalty"}[at]
     if at == "letter":
         cost = rows.X["expense"].iloc[index].reset_index(drop=True)
-        invoice = invoice.where(cost > 0)
+        invoice = invoice.where(cost > 0, case + "-fine")
     return pd.DataFrame(
         {
             "account_id": case,

@@ -149,11 +149,11 @@ class Oracle:
             other = (yes(others) + strength * peer) / (len(others) + strength)
             result[f"{name}_rate"] = (yes(own) + strength * other) / (len(own) + strength)
             result[f"{name}_lift"] = result[f"{name}_rate"] - peer
-            result[f"{name}_excess"] = result[f"{name}_rate"] - book
+            result[f"{name}_excess"] = round(result[f"{name}_rate"] - book, 2)
             if name == "on_time":
                 result["segment_on_time_rate"] = peer
                 result["book_on_time_rate"] = book
-                result["creditor_on_time_lift"] = all_ - book
+                result["creditor_on_time_lift"] = round(all_ - book, 2)
                 everything = own + others
                 rate = (yes(everything) + strength * peer) / (len(everything) + strength)
                 result["customer_late_rate"] = 1 - rate

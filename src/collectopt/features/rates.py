@@ -194,9 +194,14 @@ def _account(k: int) -> str:
     return f"(y{k} + strength{k} * {_customer(k)}) / (n{k} + strength{k})"
 
 
-def _lift(rate: str, above: str) -> str:
+def _lift(rate: str, above: str, digits: int = 9) -> str:
     # Rounded: without a history it is 0, and not what rounding leaves of the rate above.
-    return f"round({rate} - {above}, 9)"
+    return f"round({rate} - {above}, {digits})"
+
+
+# Against the book whole points: where there is but one group, what shrinkage leaves between it and
+# the book moves from day to day, and trees would read the date from it.
+_POINTS = 2
 
 
 def _own(k: int) -> tuple[Feature, ...]:
@@ -219,7 +224,7 @@ def _own(k: int) -> tuple[Feature, ...]:
         _rate(
             f"{name}_excess",
             f"{name}_rate less that of the book: without a history what segment and creditor tell.",
-            _lift(_account(k), f"rate{k}"),
+            _lift(_account(k), f"rate{k}", _POINTS),
             default=0.0,
         ),
     )
@@ -260,7 +265,7 @@ FEATURES = (
         "creditor_on_time_lift",
         "Rate of claims settled by the due date of the creditor, shrunken to the book, less that "
         "of the book.",
-        _lift("creditor_rate0", "rate0"),
+        _lift("creditor_rate0", "rate0", _POINTS),
         default=0.0,
     ),
     _rate("book_on_time_rate", "Rate of claims settled by the due date in the book.", "rate0"),
