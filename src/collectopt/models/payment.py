@@ -27,6 +27,7 @@ from collectopt.models.labels import (
     watched,
 )
 from collectopt.models.periods import blocks
+from collectopt.models.sharing import SHARE_DAYS, Sharing
 from collectopt.models.windows import END, KNOTS, Windows
 from collectopt.schema.forecast import Forecast
 from collectopt.schema.horizons import Horizon
@@ -39,7 +40,6 @@ Matrix = npt.NDArray[np.float32]
 E = TypeVar("E", bound=Enum)
 
 QUANTILES = (0.1, 0.5, 0.9)
-_SHARE_DAYS = (30.0, 90.0, 180.0, 365.0)
 _BLOCK = 100_000
 _ALL = 200.0  # years
 #: Events from which on the data are large: more leaves, less restraint. Small data want many weak
@@ -116,17 +116,15 @@ class _Head:
         Features, in the order of the hazard's columns.
     categories : mapping of str to tuple of str
         Codes of the categorical ones.
-    paid, partial : (4,) float64
-        Mean share of the open amount settled within each of 30, 90, 180 and 365 days: by rows
-        with the event in time, and by the others.
+    sharing : Sharing
+        How much of the open amount comes in.
     """
 
     hazard: HazardModel
     windows: Windows
     names: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
-    paid: Float
-    partial: Float
+    sharing: Sharing
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +273,7 @@ class PaymentModel:
                 found="none",
                 hint="Choose a later as_of, or check issued_on.",
             )
-        outcome, share = outcomes(rows, self.event, level, as_of, _SHARE_DAYS)
+        outcome, share = outcomes(rows, self.event, level, as_of, SHARE_DAYS)
         matrix = self._columns(compute(rows, self.features))
         due = due_offsets(rows)
         windows = Windows.fit(
@@ -337,7 +335,7 @@ class PaymentModel:
             snapshot = snapshot.to_invoice_level()
         n, asked = len(snapshot), _Asked(tuple(wanted), tuple(float(q) for q in quantiles))
         p, days = np.zeros((n, len(wanted))), np.full((n, len(asked.quantiles)), np.inf)
-        ahead, never, amount = np.zeros((n, len(wanted))), np.zeros(n), np.zeros(n)
+        share, never, amount = np.zeros((n, len(wanted))), np.zeros(n), np.zeros(n)
         for part in blocks(n, _BLOCK):
             whole = part == slice(0, n)
             piece = snapshot if whole else snapshot.take(np.arange(part.start, part.stop))
@@ -346,13 +344,13 @@ class PaymentModel:
             else:
                 values = matrix.select(head.names).values[part]
             found = self._block(head, piece, values, asked, Level(level))
-            p[part], days[part], ahead[part], never[part] = found
+            p[part], days[part], share[part], never[part] = found
             amount[part] = open_cents(piece, level) / 100.0
         return Forecast(
             rows=snapshot.rows.select(["account_id", "as_of", "invoice_id"]),
             horizons=tuple(str(h) for h in wanted),
             p_paid=p,
-            share=self._share(head, p, ahead),
+            share=share,
             days=days,
             quantiles=asked.quantiles,
             open_amount=amount,
@@ -383,8 +381,7 @@ class PaymentModel:
                     "windows": head.windows.to_json(),
                     "names": head.names,
                     "categories": head.categories,
-                    "paid": head.paid.tolist(),
-                    "partial": head.partial.tolist(),
+                    "sharing": head.sharing.to_json(),
                 }
                 for level, head in self._heads.items()
             },
@@ -416,14 +413,13 @@ class PaymentModel:
             )
             for name, head in content["heads"].items():
                 categories = {k: tuple(v) for k, v in head["categories"].items()}
-                shares_ = (np.array(head[k], dtype=np.float64) for k in ("paid", "partial"))
                 hazard = HazardModel.load(path / name)
                 model._heads[Level(name)] = _Head(
                     hazard,
                     Windows.from_json(head["windows"]),
                     tuple(head["names"]),
                     categories,
-                    *shares_,
+                    Sharing.from_json(head["sharing"]),
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable PaymentModel in {path}: {error}") from error
@@ -457,9 +453,16 @@ class PaymentModel:
             names=matrix.names,
             categorical=list(matrix.categories),
         )
-        paid, partial = _mean_shares(data.share, outcome.days, outcome.event)
+        sharing = Sharing.fit(
+            matrix.values,
+            data.due,
+            outcome,
+            data.share,
+            categorical=[matrix.names.index(name) for name in matrix.categories],
+            seed=self.seed,
+        )
         categories = {name: tuple(values) for name, values in matrix.categories.items()}
-        return _Head(hazard, data.windows, matrix.names, categories, paid, partial)
+        return _Head(hazard, data.windows, matrix.names, categories, sharing)
 
     def _columns(self, matrix: FeatureMatrix) -> FeatureMatrix:
         return learnable(matrix, LEFT_OUT if self.features is None else frozenset())
@@ -467,7 +470,7 @@ class PaymentModel:
     def _block(
         self, head: _Head, rows: Snapshot, X: Matrix, asked: _Asked, level: Level
     ) -> tuple[Float, Float, Float, Float]:
-        """P(event), quantiles in days, how far ahead each horizon lies, P(never)."""
+        """P(event), quantiles in days, expected share, P(never)."""
         due = due_offsets(rows)
         ahead = np.empty((len(rows), len(asked.horizons)))
         for k, horizon in enumerate(asked.horizons):
@@ -489,17 +492,13 @@ class PaymentModel:
             never = 1.0 - bend.forward(curve.before(end), end)[:, 0]
             chances = np.stack([bend.backward(q) for q in asked.quantiles], axis=1)
             days = curve.quantiles(chances)
+        share = head.sharing.expected(X, due, p, ahead)
         over = np.flatnonzero(~_is_open(rows, level))
         p[over] = 1.0 if self.event is Event.FULL else 0.0
         days[over] = 0.0 if self.event is Event.FULL else np.inf
         never[over] = 0.0 if self.event is Event.FULL else 1.0
-        return p, days, ahead, never
-
-    def _share(self, head: _Head, p: Float, ahead: Float) -> Float:
-        grid = np.array(_SHARE_DAYS)
-        paid = np.interp(ahead, grid, head.paid)
-        partial = np.interp(ahead, np.r_[0.0, grid], np.r_[0.0, head.partial])
-        return np.asarray(p * paid + (1.0 - p) * partial, dtype=np.float64)
+        share[over] = p[over]
+        return p, days, share, never
 
 
 #: Features that follow the times of the whole book: for an account without a history they say when
@@ -555,16 +554,3 @@ def _is_open(rows: Snapshot, level: Level) -> npt.NDArray[np.bool_]:
     if level is Level.INVOICE:
         row = row[claims["subject"].to_numpy()]
     return np.isin(np.arange(len(rows)), row)
-
-
-def _mean_shares(share: Float, days: Float, event: npt.NDArray[np.bool_]) -> tuple[Float, Float]:
-    """Mean share settled within each horizon, with and without the event in time."""
-    paid, partial = np.ones(len(_SHARE_DAYS)), np.zeros(len(_SHARE_DAYS))
-    for k, horizon in enumerate(_SHARE_DAYS):
-        known = ~np.isnan(share[:, k])
-        came = known & event & (days < horizon)
-        missed = known & ~(event & (days < horizon))
-        # A few pseudo-rows (all paid, nothing paid) keep small books off the edge.
-        paid[k] = (share[came, k].sum() + 1.0) / (came.sum() + 1.0)
-        partial[k] = share[missed, k].sum() / (missed.sum() + 1.0)
-    return paid, partial
