@@ -355,8 +355,10 @@ def test_every_feature_has_words_and_every_phrase_a_feature():
     assert set(_TOPICS) <= declared
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of shap's own import
 def test_for_shap(model, snapshot):
-    shap = pytest.importorskip("shap")
+    import shap
+
     found = reasons(model, snapshot, "30D")
     made = found.to_shap()
     assert isinstance(made, shap.Explanation)

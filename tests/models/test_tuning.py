@@ -3,6 +3,7 @@
 import importlib
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 
@@ -12,8 +13,6 @@ from collectopt.models.labels import Level, landmarks, outcomes
 from collectopt.models.payment import HazardOptions
 from collectopt.models.rolling import Fold, Search, clustered_interval
 from collectopt.schema.ledger import Ledger
-
-optuna = pytest.importorskip("optuna")
 
 AS_OF = "2024-07-01"
 ASKED = {
