@@ -211,7 +211,11 @@ def test_new_customers_are_told_apart_but_less_than_old_ones(asked, first):
 def test_intervals_of_days_cover(asked, first):
     for rows in (first, asked[~asked["new"]]):
         inside = (rows["days"] >= rows["low"]) & (rows["days"] <= rows["high"])
-        assert 0.77 < inside.mean() < 0.85
+        # Claims of an account are alike: the error is that of the sums by account.
+        by_account = (inside - inside.mean()).groupby(rows["account_id"]).sum()
+        error = np.sqrt((by_account**2).sum()) / len(rows)
+        assert error < 0.015
+        assert 0.77 - 2.0 * error < inside.mean() < 0.85 + 2.0 * error
 
 
 @pytest.mark.parametrize(("low", "high", "sign"), [(0.85, 1.0, 1.0), (0.0, 0.3, -1.0)])

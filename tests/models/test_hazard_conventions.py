@@ -282,18 +282,19 @@ def test_one_row_and_any_subset_give_the_same_numbers(frame, fitted):
         np.testing.assert_array_equal(alone, whole[part])
 
 
-def test_lines_and_odds_are_those_of_the_curve():
+@pytest.mark.parametrize("slopes", [None, 30.0])
+def test_contributions_are_those_of_the_curve(slopes):
     X, days, event = rows()
     due, start = np.linspace(-20.0, 40.0, 600), np.full(600, np.datetime64("2024-03-01"))
-    model = small().fit(X, days, event, offset=due, start=start, names=NAMES)
+    model = small(slopes=slopes).fit(X, days, event, offset=due, start=start, names=NAMES)
     part = slice(10, 20)
     periods, data = model.lay(X[part], due[part], start[part], upto=60.0)
     assert data.shape[1] == len(model.line_names_)
     np.testing.assert_array_equal(data[:, :3], X[part][periods.row])
-    odds = model.odds(periods, data, due[part])
-    inside = model.base_odds(periods, due[part])
-    told = model.trees_.booster.predict(data, pred_contrib=True)
-    np.testing.assert_allclose(inside + told.sum(axis=1), odds, atol=1e-6)
+    _, base, added = model.contributions(X[part], offset=due[part], start=start[part], reach=60.0)
+    odds = base + added.sum(axis=1)
+    raw = model.trees_.booster.predict(data, raw_score=True)
+    np.testing.assert_allclose(model.base_.odds(X[part], periods, due[part]) + raw, odds, atol=1e-9)
     # P(event before 30 days), by hand from the bins up to then.
     alive = np.ones(10)
     whole = periods.hi <= 30.0

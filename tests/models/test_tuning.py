@@ -20,7 +20,9 @@ ASKED = {
     "cuts": 2,
     "every": "30D",
     "features": ("open_amount", "days_past_due"),
-    "options": HazardOptions(rounds=30, rate=0.13, columns=0.8, ridge=1.0, max_periods=8_000),
+    "options": HazardOptions(
+        rounds=30, rate=0.13, columns=0.8, ridge=1.0, max_periods=8_000, half_life_days=None
+    ),
 }
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from collectopt.models.boosting import expit, logit
 from collectopt.models.hazard import HazardModel
 from collectopt.models.periods import Periods
-from collectopt.models.windows import END, KNOTS, Windows, _with_due
+from collectopt.models.windows import END, KNOTS, WEIGHTS, Windows, _with_due
 
 Float = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -191,9 +191,11 @@ class Blend:
         total = np.einsum("nqb,nb->nq", self.share, -np.log1p(-np.minimum(hazard, 1.0 - 1e-12)))
         source = -np.expm1(-total)
         asked, at = source[:, 0], source[:, 1:]
-        mixed = expit((windows + logit(at)) / 2.0)
-        half = 0.5 * mixed * (1.0 - mixed)
-        to_source = np.where(self.trees, half / np.maximum(at * (1.0 - at), 1e-12), 1.0)
+        weight = np.array([*WEIGHTS, 0.0])[: at.shape[1]]
+        mixed = expit(weight * windows + (1.0 - weight) * logit(at))
+        steep = mixed * (1.0 - mixed)
+        by_at = (1.0 - weight) * steep / np.maximum(at * (1.0 - at), 1e-12)
+        to_source = np.where(self.trees, by_at, 1.0)
         target, top = _running_max(np.where(self.trees, mixed, at))
         chance, by_asked, by_source, by_target = self._piece(asked, at, target)
         # A knot's target may be that of an earlier knot, where the windows would fall.
@@ -201,7 +203,7 @@ class Blend:
         np.add.at(own, (np.arange(len(top))[:, None], top), by_target)
         per_source = np.column_stack([by_asked, by_source + own * to_source]) * (1.0 - source)
         to_bins = hazard * np.einsum("nq,nqb->nb", per_source, self.share)
-        return chance, to_bins, np.where(self.trees, own * half, 0.0)
+        return chance, to_bins, np.where(self.trees, own * weight * steep, 0.0)
 
     def _piece(self, asked: Float, at: Float, target: Float) -> tuple[Float, Float, Float, Float]:
         """Chance on the straight piece between two knots, and its slopes by all that makes it."""

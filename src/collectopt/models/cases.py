@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -47,6 +47,11 @@ class Bins:
     def __len__(self) -> int:
         return len(self.hit)
 
+    def take(self, keep: Bool) -> Bins:
+        """Keep some of the bins."""
+        periods = self.periods.take(keep)
+        return Bins(periods, self.hit[keep], self.watched[keep], self.mass[keep])
+
     @classmethod
     def join(cls, parts: Sequence[Bins]) -> Self:
         """Put several one below the other."""
@@ -80,6 +85,8 @@ class Cases:
         Local day of the row's start.
     half_life : float or None
         With ``start``: days after which a bin counts half.
+    lasting : float
+        Part of a bin's weight that does not decay.
     """
 
     grid: Grid
@@ -89,6 +96,7 @@ class Cases:
     offset: Float | None = None
     start: Days | None = None
     half_life: float | None = None
+    lasting: float = 0.0
 
     def bins(self, size: int = BLOCK) -> Iterator[Bins]:
         """Lay the watched bins of ``size`` rows at a time, in the order of the rows."""
@@ -112,7 +120,7 @@ class Cases:
         mass = np.ones(len(periods)) if self.weight is None else self.weight[periods.row].copy()
         if self.half_life is not None and self.start is not None:
             when = self.start.astype(np.int64)[periods.row] + periods.lo
-            mass *= 0.5 ** ((newest - when) / self.half_life)
+            mass *= self.lasting + (1.0 - self.lasting) * 0.5 ** ((newest - when) / self.half_life)
         return mass
 
     def _newest(self, size: int) -> float:
@@ -225,8 +233,7 @@ def _draw(
 ) -> Bins:
     rate = rates.of(part.hit, table.chance(part.periods, part.watched, offset))
     keep = rng.random(len(part)) < rate
-    mass = part.mass[keep] / rate[keep]
-    return Bins(part.periods.take(keep), part.hit[keep], part.watched[keep], mass)
+    return replace(part.take(keep), mass=part.mass[keep] / rate[keep])
 
 
 def _running_sum(start: float, values: Float) -> float:

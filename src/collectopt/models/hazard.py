@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,9 +19,7 @@ from collectopt.models.cases import Cases, sample
 from collectopt.models.columns import Columns
 from collectopt.models.curve import Curve
 from collectopt.models.periods import (
-    BUSINESS,
-    CALENDAR,
-    CLOCK,
+    Clock,
     Grid,
     LifeTable,
     Periods,
@@ -29,6 +27,7 @@ from collectopt.models.periods import (
     default_due_edges,
     default_edges,
 )
+from collectopt.models.slopes import Base, Slopes
 
 Float = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -37,24 +36,6 @@ Days = npt.NDArray[np.datetime64]
 #: Person-periods that one fit looks at; above it, bins are sampled (weighted).
 MAX_PERIODS = 500_000
 _BLOCK = 8192
-
-
-@dataclass(frozen=True)
-class _Clock:
-    """What the bins know about time besides their age."""
-
-    offset: bool
-    start: bool
-    usual: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        names: tuple[str, ...] = CLOCK if self.offset else CLOCK[:1]
-        if self.start:
-            names += CALENDAR
-        if self.offset and self.start:
-            names += BUSINESS
-        return (*names, *(f"bin_to_{name}" for name in self.usual)) if self.offset else names
 
 
 class _NotFittedError(NotFittedError, SklearnNotFittedError):
@@ -86,8 +67,13 @@ class HazardModel(BaseEstimator):
         Ridge penalty that pulls each leaf to 0.
     half_life_days : float, optional
         With ``start``, a bin that lies this many days before the newest one counts half.
+    lasting : float
+        Part of a bin's weight, from 0 to 1, that does not decay: a long memory beside a short one.
     monotone : mapping of str to int, optional
         Sign (+1, -1) by column name: the hazard rises (falls) with the column.
+    slopes : float, optional
+        Ridge penalty of straight lines that the trees start from, one a column and stage: they
+        help where events are few. Default: no lines. Columns with a sign get none.
     usual : sequence of str, optional
         Columns that hold days after the due date at which the event usually comes for the row.
         With ``offset`` each bin then knows how far it lies from there.
@@ -106,8 +92,8 @@ class HazardModel(BaseEstimator):
         The same, with the codes of text columns.
     line_names_ : tuple of str
         Names of the columns of a person-period: those of ``X``, then those of the bin.
-    grid_, table_, trees_
-        Bins, life table and trees.
+    grid_, base_, trees_
+        Bins, what the trees start from, and the trees.
 
     Notes
     -----
@@ -121,6 +107,8 @@ class HazardModel(BaseEstimator):
 
     References
     ----------
+    Pesaran & Timmermann (2007), Selection of estimation window in the presence of breaks. Journal
+    of Econometrics 137 (why both memories are kept).
     Fithian & Hastie (2014), Local case-control sampling. Annals of Statistics 42.
     Singer & Willett (1993), It's about time: discrete-time survival analysis. J. Educ. Stat. 18.
 
@@ -147,6 +135,8 @@ class HazardModel(BaseEstimator):
         colsample_bytree: float = 0.8,
         reg_lambda: float = 1.0,
         half_life_days: float | None = None,
+        lasting: float = 0.0,
+        slopes: float | None = None,
         monotone: dict[str, int] | None = None,
         usual: Sequence[str] | None = None,
         max_periods: int = MAX_PERIODS,
@@ -160,6 +150,8 @@ class HazardModel(BaseEstimator):
         self.colsample_bytree = colsample_bytree
         self.reg_lambda = reg_lambda
         self.half_life_days = half_life_days
+        self.lasting = lasting
+        self.slopes = slopes
         self.monotone = monotone
         self.usual = usual
         self.max_periods = max_periods
@@ -227,29 +219,36 @@ class HazardModel(BaseEstimator):
         rows = None if weight is None else check_vector(weight, n, "weight", low=0.0)
         due, first = _check_clock(n, offset, start)
         places = columns.places(list(self.usual or ()), "usual")
-        clock = _Clock(due is not None, first is not None, tuple(self.usual or ()))
+        clock = Clock(due is not None, first is not None, tuple(self.usual or ()))
         usual = matrix[:, places] if places else None
         signs = self._signs(columns, clock)
         codes = columns.places([*categorical, *columns.categories], "categorical")
 
-        cases = Cases(grid, days, happened, rows, due, first, self.half_life_days)
+        cases = Cases(grid, days, happened, rows, due, first, self.half_life_days, self.lasting)
         drawn = sample(cases, limit=self.max_periods, seed=self.seed)
         bins = drawn.bins
         if not len(bins):
             raise InputError.of(
                 "X", None, expected="at least one row that was watched for a time", found="none"
             )
-        chance = drawn.table.chance(bins.periods, bins.watched, due)
+        chance = logit(drawn.table.chance(bins.periods, bins.watched, due))
+        slopes = None
+        if self.slopes is not None:
+            signed = [k for k, sign in enumerate(signs or ()) if sign]  # a line knows no sign
+            slopes = Slopes.fit(
+                matrix, bins, chance, due, ridge=self.slopes, categorical=codes, without=signed
+            )
+            chance = chance + slopes.score(matrix, bins.periods, due)
         trees = Trees.fit(
             _lines(matrix, bins.periods, bins.periods.features(due, first, usual)),
             bins.hit.astype(np.float64),
             options=self._options(drawn.events),
-            base=logit(chance),
+            base=chance,
             weight=bins.mass,
             categorical=sorted(set(codes)),
             monotone=signs,
         )
-        self._set(columns, clock, grid, drawn.table, trees)
+        self._set(columns, clock, grid, Base(drawn.table, slopes), trees)
         return self
 
     def predict_cumulative(
@@ -367,24 +366,6 @@ class HazardModel(BaseEstimator):
         periods = self.grid_.lay(last, due)
         return periods, _lines(matrix, periods, periods.features(due, first, self._usual(matrix)))
 
-    def base_odds(self, periods: Periods, offset: npt.ArrayLike | None = None) -> Float:
-        """Log odds of the life table, which the trees add to, (m,)."""
-        self._check_fitted("base_odds")
-        due = None if offset is None else np.asarray(offset, dtype=np.float64)
-        return logit(self.table_.chance(periods, periods.hi - periods.lo, due))
-
-    def odds(self, periods: Periods, data: Matrix, offset: npt.ArrayLike | None = None) -> Float:
-        """Log odds that the event falls into each bin if it has not come before, (m,).
-
-        Parameters
-        ----------
-        periods, data
-            From :meth:`lay`.
-        offset : (n,) float, optional
-            As in :meth:`lay`.
-        """
-        return self.base_odds(periods, offset) + self.trees_.score(data)
-
     def contributions(
         self,
         X: npt.ArrayLike,
@@ -393,7 +374,7 @@ class HazardModel(BaseEstimator):
         start: Days | None = None,
         reach: npt.ArrayLike = np.inf,
     ) -> tuple[Periods, Float, Float]:
-        """Give what each column adds to the log odds of each bin (tree SHAP, by LightGBM).
+        """Give what each column adds to the log odds of each bin: its line, and its tree SHAP.
 
         Parameters
         ----------
@@ -407,13 +388,17 @@ class HazardModel(BaseEstimator):
         periods : Periods
             The m bins of all rows.
         base : (m,) float64
-            Log odds without any column: life table and mean of the trees.
+            Log odds without any column: life table, level of the lines and mean of the trees.
         added : (m, d + c) float64
             By column of X, then by the c columns of the clock; base + sum = log odds of the bin.
         """
         periods, data = self.lay(X, offset, start, reach)
         found = self.trees_.contributions(data)
-        return periods, self.base_odds(periods, offset) + found[:, -1], found[:, :-1]
+        matrix, due, _ = self._check_predict("contributions", X, offset, start)
+        base, lines = self.base_.terms(matrix, periods, due)
+        added = found[:, :-1]
+        added[:, : lines.shape[1]] += lines
+        return periods, base + found[:, -1], added
 
     def save(self, directory: str | Path) -> None:
         """Write ``hazard.txt`` (LightGBM's text) and ``hazard.json`` into a directory."""
@@ -421,12 +406,13 @@ class HazardModel(BaseEstimator):
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         content = {
-            "format": 2,
+            "format": 3,
             "parameters": self.get_params(deep=False),
             "columns": asdict(self.columns_),
             "clock": asdict(self.clock_),
             "edges": self.grid_.edges,
-            "rates": self.table_.rates,
+            "rates": self.base_.table.rates,
+            "slopes": None if self.base_.slopes is None else self.base_.slopes.to_json(),
         }
         text = json.dumps(content, indent=1, default=_plain)
         (path / "hazard.txt").write_text(self.trees_.to_text(), encoding="utf-8")
@@ -453,21 +439,21 @@ class HazardModel(BaseEstimator):
             )
             edges, rates = (np.array(content[k], dtype=np.float64) for k in ("edges", "rates"))
             told = content["clock"]
-            clock = _Clock(told["offset"], told["start"], tuple(told["usual"]))
+            clock = Clock(told["offset"], told["start"], tuple(told["usual"]))
+            slopes = None if content["slopes"] is None else Slopes.from_json(content["slopes"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable HazardModel in {path}: {error}") from error
         grid = Grid(edges, default_due_edges())
-        model._set(columns, clock, grid, LifeTable(edges, rates), Trees.from_text(text))
+        base = Base(LifeTable(edges, rates), slopes)
+        model._set(columns, clock, grid, base, Trees.from_text(text))
         return model
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _set(
-        self, columns: Columns, clock: _Clock, grid: Grid, table: LifeTable, trees: Trees
-    ) -> None:
+    def _set(self, columns: Columns, clock: Clock, grid: Grid, base: Base, trees: Trees) -> None:
         """Take over what was learnt; nothing of an earlier fit stays."""
-        self.columns_, self.clock_, self.grid_, self.table_ = columns, clock, grid, table
-        self.trees_ = trees
+        self.columns_, self.clock_, self.grid_ = columns, clock, grid
+        self.base_, self.trees_ = base, trees
         self.line_names_ = (*columns.names, *clock.names)
         self.n_features_in_ = len(columns.names)
         if columns.named:
@@ -491,11 +477,13 @@ class HazardModel(BaseEstimator):
             for name, low in _LEAST.items()
             if not _is_number(getattr(self, name), whole=True) or getattr(self, name) < low
         ]
-        for name in ("learning_rate", "half_life_days", "colsample_bytree", "reg_lambda"):
+        for name in _POSITIVE:
             value = getattr(self, name)
-            optional = name == "half_life_days" and value is None
+            optional = name in {"half_life_days", "slopes"} and value is None
             if not optional and not (_is_number(value) and value > 0):
                 faults.append(Fault("HazardModel", name, "a positive number", repr(value)))
+        if not (_is_number(self.lasting) and 0.0 <= self.lasting <= 1.0):
+            faults.append(Fault("HazardModel", "lasting", "from 0 to 1", repr(self.lasting)))
         for name, sign in (self.monotone or {}).items():
             if sign not in {-1, 0, 1}:
                 faults.append(Fault("HazardModel", "monotone", "-1, 0 or 1", f"{name}: {sign!r}"))
@@ -508,7 +496,7 @@ class HazardModel(BaseEstimator):
             raise InputError(faults)
         return Grid(edges, default_due_edges())
 
-    def _signs(self, columns: Columns, clock: _Clock) -> list[int] | None:
+    def _signs(self, columns: Columns, clock: Clock) -> list[int] | None:
         """Monotone sign of each column of a line."""
         signs = dict(self.monotone or {})
         columns.places(list(signs), "monotone")
@@ -533,7 +521,7 @@ class HazardModel(BaseEstimator):
         self._check_fitted(method)
         matrix = self.columns_.read(X)
         due, first = _check_clock(len(matrix), offset, start)
-        clock = _Clock(due is not None, first is not None, self.clock_.usual)
+        clock = Clock(due is not None, first is not None, self.clock_.usual)
         if clock != self.clock_:
             raise InputError.of(
                 "HazardModel",
@@ -551,10 +539,12 @@ class HazardModel(BaseEstimator):
     def _curve(self, matrix: Matrix, due: Float | None, first: Days | None, upto: Float) -> Curve:
         periods = self.grid_.lay(upto, due)
         clock = periods.features(due, first, self._usual(matrix))
-        odds = self.base_odds(periods, due) + self.trees_.score_lines(matrix, clock, periods.row)
+        odds = self.base_.odds(matrix, periods, due)
+        odds += self.trees_.score_lines(matrix, clock, periods.row)
         return Curve.build(periods, expit(odds), len(matrix))
 
 
+_POSITIVE = ("learning_rate", "half_life_days", "colsample_bytree", "reg_lambda", "slopes")
 #: Least values of the parameters that count something.
 _LEAST = {"n_estimators": 1, "num_leaves": 2, "min_child_samples": 1, "max_periods": 2}
 

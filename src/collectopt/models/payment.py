@@ -63,8 +63,13 @@ class HazardOptions:
         Share of the columns that a tree sees; None = by the number of events.
     ridge : float or None
         Pseudo-weight that pulls each leaf to 0; None = by the number of events.
+    slopes : float or None
+        Ridge penalty of the straight lines that the trees start from; None = lines on small data
+        only.
     half_life_days : float or None
         Age at which what was seen counts half; None = all counts alike.
+    lasting : float
+        Part of the weight that does not decay: what was always so beside what is so lately.
     monotone : mapping of str to int
         Sign by feature, where the field knows it.
     haste : float
@@ -79,7 +84,9 @@ class HazardOptions:
     min_leaf: int | None = None
     columns: float | None = None
     ridge: float | None = None
-    half_life_days: float | None = None
+    slopes: float | None = None
+    half_life_days: float | None = 180.0
+    lasting: float = 0.3
     monotone: dict[str, int] = field(default_factory=dict)
     haste: float = 1.0
     max_periods: int = MAX_PERIODS
@@ -89,13 +96,15 @@ class HazardOptions:
         large = events >= LARGE
         signs = {name: sign for name, sign in self.monotone.items() if name in names}
         return HazardModel(
-            n_estimators=round((self.rounds or (150 if large else 480)) / self.haste),
+            n_estimators=round((self.rounds or (150 if large else 320)) / self.haste),
             learning_rate=(self.rate or (0.06 if large else 0.015)) * self.haste,
             num_leaves=self.leaves or (31 if large else 7),
             min_child_samples=self.min_leaf or (200 if large else 50),
             colsample_bytree=self.columns or (0.8 if large else 0.2),
             reg_lambda=self.ridge or (1.0 if large else 30.0),
+            slopes=self.slopes or (None if large else 1000.0),
             half_life_days=self.half_life_days,
+            lasting=self.lasting,
             monotone=signs or None,
             usual=[name for name in USUAL if name in names] or None,
             max_periods=self.max_periods,

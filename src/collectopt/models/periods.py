@@ -19,6 +19,33 @@ CALENDAR = ("bin_business_share", "bin_weekday", "bin_day", "bin_month")
 BUSINESS = ("bin_business_to_due",)
 
 
+@dataclass(frozen=True)
+class Clock:
+    """What the bins know about time besides their age.
+
+    Attributes
+    ----------
+    offset, start : bool
+        Whether the due date and the local day are known.
+    usual : tuple of str
+        Columns that hold usual days after the due date.
+    """
+
+    offset: bool
+    start: bool
+    usual: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns of a bin, in the order of :meth:`Periods.features`."""
+        names: tuple[str, ...] = CLOCK if self.offset else CLOCK[:1]
+        if self.start:
+            names += CALENDAR
+        if self.offset and self.start:
+            names += BUSINESS
+        return (*names, *(f"bin_to_{name}" for name in self.usual)) if self.offset else names
+
+
 def default_edges() -> Float:
     """Bin edges in days: daily at first, then weekly, monthly and quarterly up to three years."""
     days = [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 14, 17, 21, 28, 35, 45, 60, 75, 90, 120, 150, 180]

@@ -20,8 +20,10 @@ from collectopt.models.labels import Durations
 Float = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 
-#: Days of the windows; at END the hazard is alone again.
+#: Days of the windows, and what they weigh beside the hazard; at END it is alone again. Rows whose
+#: window of half a year is over are that old: they count less, the hazard saw the newest days too.
 KNOTS = (30.0, 90.0, 180.0)
+WEIGHTS = (1 / 2, 1 / 2, 1 / 3)
 END = 365.0
 #: Rows with and without the event that a window needs, or it is left to the hazard.
 NEEDED = 200
@@ -105,12 +107,12 @@ class Windows:
         """
         target = at_knots.copy()
         data = _with_due(X, due)
-        for k, (trees, base) in enumerate(
-            zip(self.trees[: at_knots.shape[1]], self.base, strict=False)
+        for k, (trees, base, weight) in enumerate(
+            zip(self.trees[: at_knots.shape[1]], self.base, WEIGHTS, strict=False)
         ):
             if trees is not None:
                 odds = base + trees.score(data)
-                target[:, k] = expit((odds + logit(at_knots[:, k])) / 2.0)
+                target[:, k] = expit(weight * odds + (1.0 - weight) * logit(at_knots[:, k]))
         return Bend(at_knots, np.maximum.accumulate(target, axis=1))
 
     def to_json(self) -> dict[str, Any]:
