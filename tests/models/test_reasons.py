@@ -147,7 +147,8 @@ def test_slopes_are_the_derivatives_of_the_blend():
     share[:, 0] = np.take_along_axis(share, low[:, :, None], axis=1)[:, 0]
     last = np.minimum(piece + 1, m)[:, None]
     share[:, 0] = (share[:, 0] + np.take_along_axis(share, last[:, :, None], axis=1)[:, 0]) / 2.0
-    blend = Blend(np.ones((n, b), bool), share, piece, np.array([True, False, True, False]))
+    trees, weight = np.array([True, False, True, False]), np.array([0.5, 0.5, 1.0 / 3.0, 0.0])
+    blend = Blend(np.ones((n, b), bool), share, piece, trees, weight)
     bins, windows = rng.normal(-1.5, 1.0, (n, b)), rng.normal(0.5, 1.0, (n, m))
     _, to_bins, to_windows = blend.slopes(bins, windows)
     step = 1e-6

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from collectopt.models.boosting import expit, logit
 from collectopt.models.hazard import HazardModel
 from collectopt.models.periods import Periods
-from collectopt.models.windows import END, KNOTS, WEIGHTS, Windows, _with_due
+from collectopt.models.windows import END, KNOTS, Windows, _with_due
 
 Float = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -139,12 +139,15 @@ class Blend:
         Piece of the bend that the horizon lies in.
     trees : (m,) bool
         Whether a window has trees.
+    weight : (m,) float64
+        What it weighs beside the hazard.
     """
 
     laid: npt.NDArray[np.bool_]
     share: Float
     piece: Int
     trees: npt.NDArray[np.bool_]
+    weight: Float
 
     @classmethod
     def of(cls, periods: Periods, ahead: Float, windows: Windows, count: int) -> Blend:
@@ -159,7 +162,9 @@ class Blend:
         days = np.column_stack([ahead, knots])[:, :, None]
         share = np.clip((days - lo[:, None]) / (hi - lo)[:, None], 0.0, 1.0)
         have = [k < len(windows.trees) and windows.trees[k] is not None for k in range(count)]
-        return cls(laid, share, np.searchsorted(_EDGES, ahead), np.array(have, dtype=np.bool_))
+        weight = np.array([*windows.weight, 0.0])[:count]
+        piece = np.searchsorted(_EDGES, ahead)
+        return cls(laid, share, piece, np.array(have, dtype=np.bool_), weight)
 
     def place(self, periods: Periods) -> Int:
         """Column of each bin, (number of bins,)."""
@@ -191,10 +196,9 @@ class Blend:
         total = np.einsum("nqb,nb->nq", self.share, -np.log1p(-np.minimum(hazard, 1.0 - 1e-12)))
         source = -np.expm1(-total)
         asked, at = source[:, 0], source[:, 1:]
-        weight = np.array([*WEIGHTS, 0.0])[: at.shape[1]]
-        mixed = expit(weight * windows + (1.0 - weight) * logit(at))
+        mixed = expit(self.weight * windows + (1.0 - self.weight) * logit(at))
         steep = mixed * (1.0 - mixed)
-        by_at = (1.0 - weight) * steep / np.maximum(at * (1.0 - at), 1e-12)
+        by_at = (1.0 - self.weight) * steep / np.maximum(at * (1.0 - at), 1e-12)
         to_source = np.where(self.trees, by_at, 1.0)
         target, top = _running_max(np.where(self.trees, mixed, at))
         chance, by_asked, by_source, by_target = self._piece(asked, at, target)
@@ -203,7 +207,7 @@ class Blend:
         np.add.at(own, (np.arange(len(top))[:, None], top), by_target)
         per_source = np.column_stack([by_asked, by_source + own * to_source]) * (1.0 - source)
         to_bins = hazard * np.einsum("nq,nqb->nb", per_source, self.share)
-        return chance, to_bins, np.where(self.trees, own * weight * steep, 0.0)
+        return chance, to_bins, np.where(self.trees, own * self.weight * steep, 0.0)
 
     def _piece(self, asked: Float, at: Float, target: Float) -> tuple[Float, Float, Float, Float]:
         """Chance on the straight piece between two knots, and its slopes by all that makes it."""

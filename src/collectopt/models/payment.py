@@ -42,8 +42,9 @@ E = TypeVar("E", bound=Enum)
 QUANTILES = (0.1, 0.5, 0.9)
 _BLOCK = 100_000
 _ALL = 200.0  # years
-#: Events from which on the data are large: more leaves, less restraint. Small data want many weak
-#: trees of few columns each, close to a mean over many models.
+#: Events from which on the data are large: more leaves, less restraint. Small data want straight
+#: lines, many weak trees of few columns each, close to a mean over many models, and the windows,
+#: which see part of the rows only, half as much.
 LARGE = 5000
 #: Features that say when, seen from the due date, the account usually pays.
 USUAL = ("late_recent", "late_last")
@@ -96,12 +97,12 @@ class HazardOptions:
         large = events >= LARGE
         signs = {name: sign for name, sign in self.monotone.items() if name in names}
         return HazardModel(
-            n_estimators=round((self.rounds or (150 if large else 320)) / self.haste),
+            n_estimators=round((self.rounds or (150 if large else _few(events))) / self.haste),
             learning_rate=(self.rate or (0.06 if large else 0.015)) * self.haste,
             num_leaves=self.leaves or (31 if large else 7),
             min_child_samples=self.min_leaf or (200 if large else 50),
             colsample_bytree=self.columns or (0.8 if large else 0.2),
-            reg_lambda=self.ridge or (1.0 if large else 30.0),
+            reg_lambda=self.ridge or (1.0 if large else 50.0),
             slopes=self.slopes or (None if large else 1000.0),
             half_life_days=self.half_life_days,
             lasting=self.lasting,
@@ -110,6 +111,11 @@ class HazardOptions:
             max_periods=self.max_periods,
             seed=seed,
         )
+
+
+def _few(events: int) -> int:
+    """Trees for small data: in proportion to what there is to learn from."""
+    return int(np.clip(events / 8, 60, 320))
 
 
 @dataclass(frozen=True)
@@ -285,6 +291,8 @@ class PaymentModel:
         outcome, share = outcomes(rows, self.event, level, as_of, SHARE_DAYS)
         matrix = self._columns(compute(rows, self.features))
         due = due_offsets(rows)
+        day = _local_days(rows)
+        events = _distinct(rows, day, outcome)
         windows = Windows.fit(
             matrix.values,
             due,
@@ -292,10 +300,9 @@ class PaymentModel:
             watched=watched(rows, as_of),
             categorical=[matrix.names.index(name) for name in matrix.categories],
             seed=self.seed,
+            trust=1.0 if events >= LARGE else 0.5,
             haste=self.options.haste,
         )
-        day = _local_days(rows)
-        events = _distinct(rows, day, outcome)
         return Training(matrix, outcome, events, share, due, day, windows)
 
     def predict(

@@ -39,10 +39,13 @@ class Windows:
         One a knot; None where the data were too few.
     base : tuple of float
         Log odds that the trees add to.
+    weight : tuple of float
+        What each weighs beside the hazard, from 0 to 1.
     """
 
     trees: tuple[Trees | None, ...]
     base: tuple[float, ...]
+    weight: tuple[float, ...] = WEIGHTS
 
     @classmethod
     def fit(
@@ -54,6 +57,7 @@ class Windows:
         watched: Float,
         categorical: Sequence[int],
         seed: int,
+        trust: float = 1.0,
         haste: float = 1.0,
     ) -> Self:
         """Learn from the rows whose window was over by the cut.
@@ -68,6 +72,8 @@ class Windows:
             Days from each row to the cut.
         categorical : sequence of int
         seed : int
+        trust : float
+            Multiplies the weights.
         haste : float
             So many times fewer trees, each of which weighs so many times more.
         """
@@ -92,7 +98,7 @@ class Windows:
                 if enough
                 else None
             )
-        return cls(tuple(trees), tuple(base))
+        return cls(tuple(trees), tuple(base), tuple(trust * weight for weight in WEIGHTS))
 
     def bend(self, X: Matrix, due: Float, at_knots: Float) -> Bend:
         """Average with the hazard at the knots.
@@ -108,7 +114,7 @@ class Windows:
         target = at_knots.copy()
         data = _with_due(X, due)
         for k, (trees, base, weight) in enumerate(
-            zip(self.trees[: at_knots.shape[1]], self.base, WEIGHTS, strict=False)
+            zip(self.trees[: at_knots.shape[1]], self.base, self.weight, strict=False)
         ):
             if trees is not None:
                 odds = base + trees.score(data)
@@ -119,6 +125,7 @@ class Windows:
         """Plain values; trees as LightGBM's text."""
         return {
             "base": self.base,
+            "weight": self.weight,
             "trees": [None if t is None else t.to_text() for t in self.trees],
         }
 
@@ -126,7 +133,7 @@ class Windows:
     def from_json(cls, content: Mapping[str, Any]) -> Windows:
         """Read what :meth:`to_json` gave."""
         trees = tuple(None if text is None else Trees.from_text(text) for text in content["trees"])
-        return cls(trees, tuple(content["base"]))
+        return cls(trees, tuple(content["base"]), tuple(content["weight"]))
 
 
 @dataclass(frozen=True, eq=False)
