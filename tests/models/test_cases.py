@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from collectopt.models import hazard as hazard_module
+from collectopt.models import members
 from collectopt.models.boosting import TreeOptions, Trees, logit
 from collectopt.models.cases import Bins, Cases, Rates, sample
 from collectopt.models.hazard import HazardModel
@@ -82,7 +82,7 @@ def test_below_the_limit_the_model_is_the_one_fitted_at_once(small):
         base=logit(counts.table().chance(periods, plain.watched, cases.offset)),
         weight=plain.mass,
     )
-    assert model.trees_.to_text() == trees.to_text()
+    assert model.members_[0].trees.to_text() == trees.to_text()
 
 
 def test_no_bin_looks_past_the_moment_when_its_row_was_last_seen(small):
@@ -219,7 +219,7 @@ def test_a_heavy_draw_predicts_the_truth_and_the_unweighted_one_does_not(heavy, 
         flat = Bins(kept.bins.periods, kept.bins.hit, kept.bins.watched, np.ones(len(kept.bins)))
         return type(kept)(flat, kept.table, kept.events)
 
-    monkeypatch.setattr(hazard_module, "sample", unweighted)
+    monkeypatch.setattr(members, "sample", unweighted)
     assert (np.abs(fitted() - truth) > 6 * se + 0.02).all()
 
 

@@ -373,7 +373,7 @@ def test_save_and_load_give_the_same_numbers(model, snapshot, tmp_path):
     assert repr(again) == repr(model)
     assert again.events == model.events
     assert again.pooled == model.pooled == ()
-    assert {p.suffix for p in (tmp_path / "ends").rglob("*") if p.is_file()} == {".json", ".txt"}
+    assert {p.suffix for p in (tmp_path / "ends").rglob("*") if p.is_file()} == {".json"}
     (tmp_path / "ends" / "ends.json").write_text(json.dumps({"level": "invoice"}))
     with pytest.raises(ArtifactError, match="EndsModel"):
         EndsModel.load(tmp_path / "ends")

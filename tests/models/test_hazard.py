@@ -168,7 +168,8 @@ def test_save_and_load_give_the_same_numbers(fitted, tmp_path):
         model.predict_cumulative(X, HORIZONS, offset=due, start=start),
     )
     assert again.monotone == {"a": -1}
-    (tmp_path / "hazard" / "hazard.txt").write_text("no model")
+    file = tmp_path / "hazard" / "hazard.json"
+    file.write_text(file.read_text().replace('"trees": "tree', '"trees": "shrub'))
     with pytest.raises(ArtifactError, match="LightGBM"):
         HazardModel.load(tmp_path / "hazard")
     with pytest.raises(ArtifactError, match="HazardModel"):

@@ -151,7 +151,7 @@ def test_a_refit_starts_from_scratch(frame):
     assert model.n_features_in_ == 2
     assert not hasattr(model, "feature_names_in_")
     fresh = small().fit(other[:, :2], other_days, other_event)
-    assert model.trees_.to_text() == fresh.trees_.to_text()
+    assert model.members_[0].trees.to_text() == fresh.members_[0].trees.to_text()
     assert set(vars(model)) == set(vars(fresh))
 
 
@@ -185,7 +185,7 @@ def test_clones_and_copies_give_the_same_predictions(frame, fitted):
     _, days, event = rows()
     wanted = fitted.predict_cumulative(frame, HORIZONS)
     fresh = clone(fitted)
-    assert not hasattr(fresh, "trees_")
+    assert not hasattr(fresh, "members_")
     for model in (
         fresh.fit(frame, days, event),
         HazardModel().set_params(**fitted.get_params()).fit(frame, days, event),
@@ -293,8 +293,11 @@ def test_contributions_are_those_of_the_curve(slopes):
     np.testing.assert_array_equal(data[:, :3], X[part][periods.row])
     _, base, added = model.contributions(X[part], offset=due[part], start=start[part], reach=60.0)
     odds = base + added.sum(axis=1)
-    raw = model.trees_.booster.predict(data, raw_score=True)
-    np.testing.assert_allclose(model.base_.odds(X[part], periods, due[part]) + raw, odds, atol=1e-9)
+    (member,) = model.members_
+    parts = [member._table(periods, due[part]), member.trees.score(data)]
+    if slopes:
+        parts.append(member.slopes.score(X[part], periods, due[part]))
+    np.testing.assert_allclose(sum(parts), odds, atol=1e-9)
     # P(event before 30 days), by hand from the bins up to then.
     alive = np.ones(10)
     whole = periods.hi <= 30.0
@@ -322,7 +325,7 @@ def test_saved_models_keep_names_codes_and_parameters(tmp_path):
     assert again.get_params() | {"edges": None} == model.get_params() | {"edges": None}
     assert list(again.edges) == [0.0, 10.0, 90.0]
     refit = again.fit(frame, days, event)
-    assert refit.trees_.to_text() == model.trees_.to_text()
+    assert refit.members_[0].trees.to_text() == model.members_[0].trees.to_text()
 
 
 def test_infinite_durations_are_refused():

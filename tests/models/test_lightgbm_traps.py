@@ -189,12 +189,12 @@ def test_a_sign_on_a_category_takes_the_process_down_in_the_plain_way(coded):
 
 def test_contributions_sum_to_the_raw_score(coded):
     periods, data = coded.lay(FRAME.iloc[:5])
-    booster = coded.trees_.booster
+    booster = coded.members_[0].trees.booster
     told = booster.predict(data, pred_contrib=True)
     assert told.shape == (len(periods), len(coded.line_names_) + 1)
     np.testing.assert_allclose(told.sum(axis=1), booster.predict(data, raw_score=True), atol=1e-9)
     _, base, added = coded.contributions(FRAME.iloc[:5])
-    table = coded.base_.odds(coded.columns_.read(FRAME.iloc[:5]), periods, None)
+    table = coded.members_[0]._table(periods, None)
     np.testing.assert_allclose(told.sum(axis=1) + table, base + added.sum(axis=1), atol=1e-9)
 
 
@@ -223,7 +223,7 @@ def test_inf_passes_the_plain_way_in_silence_and_is_refused_by_ours(coded):
 
 def test_two_fits_give_the_same_bytes(coded):
     assert lgb.LGBMClassifier().get_params()["n_jobs"] is None  # as many threads as there are cores
-    text = fitted(FRAME, categorical=["kind"]).trees_.to_text()
-    assert text == coded.trees_.to_text()
+    text = fitted(FRAME, categorical=["kind"]).members_[0].trees.to_text()
+    assert text == coded.members_[0].trees.to_text()
     assert "[num_threads: 1]" in text
     assert "[deterministic: 1]" in text

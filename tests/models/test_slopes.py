@@ -31,7 +31,7 @@ def test_the_line_of_the_truth_is_found():
     # Rare events: else those who stay differ more and more from those who came.
     X, days, event, daily = draw(40_000, seed=0, level=-6.0)
     model = of(1.0, n_estimators=1, learning_rate=1e-9).fit(X, days, event)
-    slopes = model.base_.slopes
+    slopes = model.members_[0].slopes
     found = slopes.coef[-1] / slopes.scale  # no due date: the last stage
     # Fisher information of a slope in log odds: sum over the bins of p (1 - p) x^2.
     each = (np.ceil(days) * daily * (1.0 - daily))[:, None] * X.astype(float) ** 2
@@ -79,7 +79,7 @@ def test_slopes_may_turn_at_the_due_date():
     days = np.where(hit.any(axis=1), hit.argmax(axis=1) + 0.5, 30.0)
     model = of(5.0, n_estimators=1, learning_rate=1e-9)
     model.fit(x[:, None], days, days < 30.0, offset=np.full(len(x), 15.0))
-    coef = model.base_.slopes.coef[:, 0]
+    coef = model.members_[0].slopes.coef[:, 0]
     due = int(np.searchsorted(STAGES, 0.0)) + 1  # the first stage after it
     assert (coef[1:due] > 0.5).all()
     assert (coef[due : due + 2] < -0.5).all()
@@ -95,7 +95,7 @@ def test_codes_get_steps_and_signs_no_line():
     model.fit(
         X, np.minimum(days, 30.0), days < 30.0, names=["code", "signed"], categorical=["code"]
     )
-    slopes = model.base_.slopes
+    slopes = model.members_[0].slopes
     np.testing.assert_array_equal(slopes.column, [0, 0, 0])
     np.testing.assert_array_equal(slopes.code, [0, 1, 2])
     p = model.predict_cumulative(np.array([[0, 0], [1, 0], [2, 0], [np.nan, 0]]), [10.0])[:, 0]
@@ -119,21 +119,23 @@ def test_a_column_without_any_value_has_no_slope():
     X, days, event, _ = draw(400, seed=5)
     X[:, 2] = np.nan
     model = of(30.0).fit(X, days, event)
-    assert 2 not in model.base_.slopes.column
+    assert 2 not in model.members_[0].slopes.column
 
 
-@pytest.mark.parametrize("lasting", [0.0, 0.05])
-def test_a_lasting_part_keeps_what_was_always_so(lasting):
-    """The level doubles in the last year: a short memory follows it, a lasting part lags behind."""
+def test_two_memories_stand_side_by_side():
+    """The level doubles in the last year: a short memory follows it, the mean lags half behind."""
     rng = np.random.default_rng(6)
     start = np.datetime64("2020-01-01") + rng.integers(0, 1460, 40_000)
     daily = np.where(start >= np.datetime64("2023-01-01"), 0.04, 0.02)
     days = rng.geometric(daily) - 0.5
-    model = of(None, half_life_days=60.0, lasting=lasting, n_estimators=1, learning_rate=1e-9)
-    model.fit(np.zeros((40_000, 1)), np.minimum(days, 30.0), days < 30.0, start=start)
-    p = model.predict_cumulative(np.zeros((1, 1)), [10.0], start=start[:1])[0, 0]
-    age = (start.max() - start).astype(float)
-    weight = lasting + (1.0 - lasting) * 0.5 ** (age / 60.0)
-    expected = 1.0 - (1.0 - np.average(daily, weights=weight)) ** 10
-    assert abs(p - expected) < 0.02
-    assert abs(1.0 - (1.0 - daily.mean()) ** 10 - expected) > 0.04  # counting all alike is not it
+    found = {}
+    for memory in (None, 60.0, (None, 60.0)):
+        model = of(None, half_life_days=memory, n_estimators=1, learning_rate=1e-9)
+        model.fit(np.zeros((40_000, 1)), np.minimum(days, 30.0), days < 30.0, start=start)
+        found[memory] = model.predict_cumulative(np.zeros((1, 1)), [1.0], start=start[:1])[0, 0]
+    assert found[None] == pytest.approx(daily.mean(), abs=0.002)
+    recent = 0.5 ** ((start.max() - start).astype(float) / 60.0)
+    assert found[60.0] == pytest.approx(np.average(daily, weights=recent), abs=0.004)
+    assert found[60.0] > 1.3 * found[None]
+    odds = [np.log(p / (1.0 - p)) for p in found.values()]
+    assert odds[2] == pytest.approx((odds[0] + odds[1]) / 2.0, abs=1e-9)

@@ -85,8 +85,6 @@ class Cases:
         Local day of the row's start.
     half_life : float or None
         With ``start``: days after which a bin counts half.
-    lasting : float
-        Part of a bin's weight that does not decay.
     """
 
     grid: Grid
@@ -96,7 +94,6 @@ class Cases:
     offset: Float | None = None
     start: Days | None = None
     half_life: float | None = None
-    lasting: float = 0.0
 
     def bins(self, size: int = BLOCK) -> Iterator[Bins]:
         """Lay the watched bins of ``size`` rows at a time, in the order of the rows."""
@@ -120,7 +117,7 @@ class Cases:
         mass = np.ones(len(periods)) if self.weight is None else self.weight[periods.row].copy()
         if self.half_life is not None and self.start is not None:
             when = self.start.astype(np.int64)[periods.row] + periods.lo
-            mass *= self.lasting + (1.0 - self.lasting) * 0.5 ** ((newest - when) / self.half_life)
+            mass *= 0.5 ** ((newest - when) / self.half_life)
         return mass
 
     def _newest(self, size: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,20 +14,19 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
 from collectopt.exceptions import ArtifactError, Fault, InputError, NotFittedError
-from collectopt.models.boosting import TreeOptions, Trees, check_vector, expit, logit
-from collectopt.models.cases import Cases, sample
+from collectopt.models.boosting import TreeOptions, check_vector, expit
+from collectopt.models.cases import Cases
 from collectopt.models.columns import Columns
 from collectopt.models.curve import Curve
+from collectopt.models.members import Member, Recipe, lines
 from collectopt.models.periods import (
     Clock,
     Grid,
-    LifeTable,
     Periods,
     blocks,
     default_due_edges,
     default_edges,
 )
-from collectopt.models.slopes import Base, Slopes
 
 Float = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -65,10 +64,10 @@ class HazardModel(BaseEstimator):
         Share of the columns that a tree sees.
     reg_lambda : float
         Ridge penalty that pulls each leaf to 0.
-    half_life_days : float, optional
-        With ``start``, a bin that lies this many days before the newest one counts half.
-    lasting : float
-        Part of a bin's weight, from 0 to 1, that does not decay: a long memory beside a short one.
+    half_life_days : float or None, or several of them
+        With ``start``, a bin that lies this many days before the newest one counts half; None: all
+        count alike. Several: as many models, averaged in log odds, so that what was always so
+        stands beside what is so lately.
     monotone : mapping of str to int, optional
         Sign (+1, -1) by column name: the hazard rises (falls) with the column.
     slopes : float, optional
@@ -92,8 +91,9 @@ class HazardModel(BaseEstimator):
         The same, with the codes of text columns.
     line_names_ : tuple of str
         Names of the columns of a person-period: those of ``X``, then those of the bin.
-    grid_, base_, trees_
-        Bins, what the trees start from, and the trees.
+    grid_ : Grid
+    members_ : tuple of Member
+        One for each half-life; their log odds are averaged.
 
     Notes
     -----
@@ -134,8 +134,7 @@ class HazardModel(BaseEstimator):
         min_child_samples: int = 200,
         colsample_bytree: float = 0.8,
         reg_lambda: float = 1.0,
-        half_life_days: float | None = None,
-        lasting: float = 0.0,
+        half_life_days: float | Sequence[float | None] | None = None,
         slopes: float | None = None,
         monotone: dict[str, int] | None = None,
         usual: Sequence[str] | None = None,
@@ -150,7 +149,6 @@ class HazardModel(BaseEstimator):
         self.colsample_bytree = colsample_bytree
         self.reg_lambda = reg_lambda
         self.half_life_days = half_life_days
-        self.lasting = lasting
         self.slopes = slopes
         self.monotone = monotone
         self.usual = usual
@@ -218,37 +216,28 @@ class HazardModel(BaseEstimator):
         happened = check_vector(event, n, "event", low=0.0) > 0.0
         rows = None if weight is None else check_vector(weight, n, "weight", low=0.0)
         due, first = _check_clock(n, offset, start)
-        places = columns.places(list(self.usual or ()), "usual")
         clock = Clock(due is not None, first is not None, tuple(self.usual or ()))
-        usual = matrix[:, places] if places else None
-        signs = self._signs(columns, clock)
-        codes = columns.places([*categorical, *columns.categories], "categorical")
-
-        cases = Cases(grid, days, happened, rows, due, first, self.half_life_days, self.lasting)
-        drawn = sample(cases, limit=self.max_periods, seed=self.seed)
-        bins = drawn.bins
-        if not len(bins):
-            raise InputError.of(
-                "X", None, expected="at least one row that was watched for a time", found="none"
-            )
-        chance = logit(drawn.table.chance(bins.periods, bins.watched, due))
-        slopes = None
-        if self.slopes is not None:
-            signed = [k for k, sign in enumerate(signs or ()) if sign]  # a line knows no sign
-            slopes = Slopes.fit(
-                matrix, bins, chance, due, ridge=self.slopes, categorical=codes, without=signed
-            )
-            chance = chance + slopes.score(matrix, bins.periods, due)
-        trees = Trees.fit(
-            _lines(matrix, bins.periods, bins.periods.features(due, first, usual)),
-            bins.hit.astype(np.float64),
-            options=self._options(drawn.events),
-            base=chance,
-            weight=bins.mass,
-            categorical=sorted(set(codes)),
-            monotone=signs,
+        recipe = Recipe(
+            limit=self.max_periods,
+            seed=self.seed,
+            options=self._options,
+            ridge=self.slopes,
+            categorical=sorted(
+                {*columns.places([*categorical, *columns.categories], "categorical")}
+            ),
+            signs=self._signs(columns, clock),
+            usual=columns.places(list(self.usual or ()), "usual"),
         )
-        self._set(columns, clock, grid, Base(drawn.table, slopes), trees)
+        members = []
+        for k, half_life in enumerate(self._half_lives()):
+            cases = Cases(grid, days, happened, rows, due, first, half_life)
+            member = Member.fit(matrix, cases, replace(recipe, seed=self.seed + k))
+            if member is None:
+                raise InputError.of(
+                    "X", None, expected="at least one row that was watched for a time", found="none"
+                )
+            members.append(member)
+        self._set(columns, clock, grid, members)
         return self
 
     def predict_cumulative(
@@ -364,7 +353,7 @@ class HazardModel(BaseEstimator):
         matrix, due, first = self._check_predict("lay", X, offset, start)
         last = np.broadcast_to(np.asarray(upto, dtype=np.float64), (len(matrix),))
         periods = self.grid_.lay(last, due)
-        return periods, _lines(matrix, periods, periods.features(due, first, self._usual(matrix)))
+        return periods, lines(matrix, periods, periods.features(due, first, self._usual(matrix)))
 
     def contributions(
         self,
@@ -392,16 +381,16 @@ class HazardModel(BaseEstimator):
         added : (m, d + c) float64
             By column of X, then by the c columns of the clock; base + sum = log odds of the bin.
         """
-        periods, data = self.lay(X, offset, start, reach)
-        found = self.trees_.contributions(data)
-        matrix, due, _ = self._check_predict("contributions", X, offset, start)
-        base, lines = self.base_.terms(matrix, periods, due)
-        added = found[:, :-1]
-        added[:, : lines.shape[1]] += lines
-        return periods, base + found[:, -1], added
+        matrix, due, first = self._check_predict("contributions", X, offset, start)
+        last = np.broadcast_to(np.asarray(reach, dtype=np.float64), (len(matrix),))
+        periods = self.grid_.lay(last, due)
+        clock = periods.features(due, first, self._usual(matrix))
+        parts = [member.terms(matrix, periods, clock, due) for member in self.members_]
+        base, added = (sum(values) / len(parts) for values in zip(*parts, strict=True))
+        return periods, base, added
 
     def save(self, directory: str | Path) -> None:
-        """Write ``hazard.txt`` (LightGBM's text) and ``hazard.json`` into a directory."""
+        """Write ``hazard.json`` into a directory, the trees in it as LightGBM's text."""
         self._check_fitted("save")
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
@@ -411,11 +400,9 @@ class HazardModel(BaseEstimator):
             "columns": asdict(self.columns_),
             "clock": asdict(self.clock_),
             "edges": self.grid_.edges,
-            "rates": self.base_.table.rates,
-            "slopes": None if self.base_.slopes is None else self.base_.slopes.to_json(),
+            "members": [member.to_json() for member in self.members_],
         }
         text = json.dumps(content, indent=1, default=_plain)
-        (path / "hazard.txt").write_text(self.trees_.to_text(), encoding="utf-8")
         (path / "hazard.json").write_text(text, encoding="utf-8")
 
     @classmethod
@@ -430,30 +417,26 @@ class HazardModel(BaseEstimator):
         path = Path(directory)
         try:
             content = json.loads((path / "hazard.json").read_text(encoding="utf-8"))
-            text = (path / "hazard.txt").read_text(encoding="utf-8")
             model = cls(**content["parameters"])
             columns = Columns(
                 tuple(content["columns"]["names"]),
                 content["columns"]["named"],
                 {name: tuple(v) for name, v in content["columns"]["categories"].items()},
             )
-            edges, rates = (np.array(content[k], dtype=np.float64) for k in ("edges", "rates"))
             told = content["clock"]
             clock = Clock(told["offset"], told["start"], tuple(told["usual"]))
-            slopes = None if content["slopes"] is None else Slopes.from_json(content["slopes"])
+            grid = Grid(np.array(content["edges"], dtype=np.float64), default_due_edges())
+            model._set(columns, clock, grid, [Member.from_json(m) for m in content["members"]])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable HazardModel in {path}: {error}") from error
-        grid = Grid(edges, default_due_edges())
-        base = Base(LifeTable(edges, rates), slopes)
-        model._set(columns, clock, grid, base, Trees.from_text(text))
         return model
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _set(self, columns: Columns, clock: Clock, grid: Grid, base: Base, trees: Trees) -> None:
+    def _set(self, columns: Columns, clock: Clock, grid: Grid, members: Sequence[Member]) -> None:
         """Take over what was learnt; nothing of an earlier fit stays."""
         self.columns_, self.clock_, self.grid_ = columns, clock, grid
-        self.base_, self.trees_ = base, trees
+        self.members_ = tuple(members)
         self.line_names_ = (*columns.names, *clock.names)
         self.n_features_in_ = len(columns.names)
         if columns.named:
@@ -467,7 +450,7 @@ class HazardModel(BaseEstimator):
         return tags
 
     def _check_fitted(self, method: str) -> None:
-        if not hasattr(self, "trees_"):
+        if not hasattr(self, "members_"):
             raise _NotFittedError.of(self, method)
 
     def _check_parameters(self) -> Grid:
@@ -479,11 +462,12 @@ class HazardModel(BaseEstimator):
         ]
         for name in _POSITIVE:
             value = getattr(self, name)
-            optional = name in {"half_life_days", "slopes"} and value is None
-            if not optional and not (_is_number(value) and value > 0):
+            if not (_is_number(value) and value > 0) and not (name == "slopes" and value is None):
                 faults.append(Fault("HazardModel", name, "a positive number", repr(value)))
-        if not (_is_number(self.lasting) and 0.0 <= self.lasting <= 1.0):
-            faults.append(Fault("HazardModel", "lasting", "from 0 to 1", repr(self.lasting)))
+        lives = self._half_lives()
+        if not lives or not all(h is None or (_is_number(h) and h > 0) for h in lives):
+            told = repr(self.half_life_days)
+            faults.append(Fault("HazardModel", "half_life_days", "positive days, or None", told))
         for name, sign in (self.monotone or {}).items():
             if sign not in {-1, 0, 1}:
                 faults.append(Fault("HazardModel", "monotone", "-1, 0 or 1", f"{name}: {sign!r}"))
@@ -495,6 +479,12 @@ class HazardModel(BaseEstimator):
         if faults:
             raise InputError(faults)
         return Grid(edges, default_due_edges())
+
+    def _half_lives(self) -> tuple[float | None, ...]:
+        given = self.half_life_days
+        if given is None or isinstance(given, int | float | str):
+            return (given,)  # text is refused above
+        return tuple(given)
 
     def _signs(self, columns: Columns, clock: Clock) -> list[int] | None:
         """Monotone sign of each column of a line."""
@@ -539,22 +529,13 @@ class HazardModel(BaseEstimator):
     def _curve(self, matrix: Matrix, due: Float | None, first: Days | None, upto: Float) -> Curve:
         periods = self.grid_.lay(upto, due)
         clock = periods.features(due, first, self._usual(matrix))
-        odds = self.base_.odds(matrix, periods, due)
-        odds += self.trees_.score_lines(matrix, clock, periods.row)
-        return Curve.build(periods, expit(odds), len(matrix))
+        odds = [member.odds(matrix, periods, clock, due) for member in self.members_]
+        return Curve.build(periods, expit(np.mean(odds, axis=0)), len(matrix))
 
 
-_POSITIVE = ("learning_rate", "half_life_days", "colsample_bytree", "reg_lambda", "slopes")
+_POSITIVE = ("learning_rate", "colsample_bytree", "reg_lambda", "slopes")
 #: Least values of the parameters that count something.
 _LEAST = {"n_estimators": 1, "num_leaves": 2, "min_child_samples": 1, "max_periods": 2}
-
-
-def _lines(matrix: Matrix, periods: Periods, clock: Matrix) -> Matrix:
-    """Columns of each person-period: those of its row, then those of the bin."""
-    data = np.empty((len(periods), matrix.shape[1] + clock.shape[1]), dtype=np.float32)
-    data[:, : matrix.shape[1]] = matrix[periods.row]
-    data[:, matrix.shape[1] :] = clock
-    return data
 
 
 def _check_clock(

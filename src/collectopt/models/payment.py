@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -67,10 +67,9 @@ class HazardOptions:
     slopes : float or None
         Ridge penalty of the straight lines that the trees start from; None = lines on small data
         only.
-    half_life_days : float or None
-        Age at which what was seen counts half; None = all counts alike.
-    lasting : float
-        Part of the weight that does not decay: what was always so beside what is so lately.
+    half_life_days : float or None, or several of them
+        Age at which what was seen counts half; None = all counts alike. Several: the mean of as
+        many hazards, what was always so beside what is so lately.
     monotone : mapping of str to int
         Sign by feature, where the field knows it.
     haste : float
@@ -86,8 +85,7 @@ class HazardOptions:
     columns: float | None = None
     ridge: float | None = None
     slopes: float | None = None
-    half_life_days: float | None = 180.0
-    lasting: float = 0.3
+    half_life_days: float | tuple[float | None, ...] | None = (None, 180.0)
     monotone: dict[str, int] = field(default_factory=dict)
     haste: float = 1.0
     max_periods: int = MAX_PERIODS
@@ -105,12 +103,18 @@ class HazardOptions:
             reg_lambda=self.ridge or (1.0 if large else 50.0),
             slopes=self.slopes or (None if large else 1000.0),
             half_life_days=self.half_life_days,
-            lasting=self.lasting,
             monotone=signs or None,
             usual=[name for name in USUAL if name in names] or None,
             max_periods=self.max_periods,
             seed=seed,
         )
+
+
+def _read_options(content: dict[str, Any]) -> HazardOptions:
+    lives = content["half_life_days"]
+    return HazardOptions(
+        **{**content, "half_life_days": tuple(lives) if isinstance(lives, list) else lives}
+    )
 
 
 def _few(events: int) -> int:
@@ -379,7 +383,7 @@ class PaymentModel:
         return head.names, head.categories
 
     def save(self, directory: str | Path) -> None:
-        """Write the model into a directory: JSON, and LightGBM's text for each level."""
+        """Write the model into a directory: JSON, which holds LightGBM's text of the trees."""
         if not self._heads:
             raise NotFittedError.of(self, "save")
         path = Path(directory)
@@ -424,7 +428,7 @@ class PaymentModel:
                 features=content["features"],
                 years=content["years"],
                 max_rows=content["max_rows"],
-                options=HazardOptions(**content["options"]),
+                options=_read_options(content["options"]),
                 seed=content["seed"],
             )
             for name, head in content["heads"].items():

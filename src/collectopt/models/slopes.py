@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from collectopt.models.boosting import expit, logit
+from collectopt.models.boosting import expit
 from collectopt.models.cases import Bins
-from collectopt.models.periods import LifeTable, Periods
+from collectopt.models.periods import Periods
 
 Float = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -176,38 +176,6 @@ class Slopes:
         column = np.array(content["column"], dtype=np.int64)
         names = [name for name in cls.__dataclass_fields__ if name != "column"]
         return cls(column, *(np.array(content[name], dtype=np.float64) for name in names))
-
-
-@dataclass(frozen=True, eq=False)
-class Base:
-    """What the trees of a hazard start from.
-
-    Attributes
-    ----------
-    table : LifeTable
-        Log odds by age and stage.
-    slopes : Slopes or None
-        What the columns add to them.
-    """
-
-    table: LifeTable
-    slopes: Slopes | None
-
-    def odds(self, X: Matrix, periods: Periods, offset: Float | None) -> Float:
-        """Log odds of each whole bin, (m,)."""
-        table = self._table(periods, offset)
-        return table if self.slopes is None else table + self.slopes.score(X, periods, offset)
-
-    def terms(self, X: Matrix, periods: Periods, offset: Float | None) -> tuple[Float, Float]:
-        """Give :meth:`odds` in parts: of an average row (m,), and of each column (m, d)."""
-        table = self._table(periods, offset)
-        if self.slopes is None:
-            return table, np.zeros((len(periods), X.shape[1]))
-        level, added = self.slopes.terms(X, periods, offset)
-        return table + level, added
-
-    def _table(self, periods: Periods, offset: Float | None) -> Float:
-        return logit(self.table.chance(periods, periods.hi - periods.lo, offset))
 
 
 def _steps(known: Float) -> list[float]:

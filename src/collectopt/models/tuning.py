@@ -30,7 +30,8 @@ from collectopt.schema.times import AsOf
 _NAMES = ("rounds", "rate", "leaves", "min_leaf", "half_life_days")
 _WHOLE = (("rounds", 20, 500), ("leaves", 3, 63), ("min_leaf", 10, 2000))
 _RATE = (0.01, 0.3)
-_HALF_LIVES: tuple[float | None, ...] = (None, 90.0, 180.0, 365.0, 730.0)
+_HalfLife = float | tuple[float | None, ...] | None
+_HALF_LIVES: tuple[_HalfLife, ...] = (None, 90.0, 180.0, 365.0, 730.0, (None, 90.0), (None, 180.0))
 _STARTUP = 5  # trials before one may be pruned, and before the sampler trusts what it has seen
 
 
@@ -227,7 +228,7 @@ def _spelled(options: HazardOptions, events: int) -> dict[str, Any]:
         "rate": hazard.learning_rate / options.haste,
         "leaves": hazard.num_leaves,
         "min_leaf": hazard.min_child_samples,
-        "half_life_days": options.half_life_days,
+        "half_life_days": _named(options.half_life_days),
     }
 
 
@@ -239,10 +240,20 @@ def _suggest(trial: Any, start: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = trial.suggest_int(name, low, high, log=True)
     slow, quick = min(_RATE[0], start["rate"]), max(_RATE[1], start["rate"])
     found["rate"] = trial.suggest_float("rate", slow, quick, log=True)
-    own = start["half_life_days"]
-    lives = _HALF_LIVES if own in _HALF_LIVES else (*_HALF_LIVES, own)
+    lives = list(dict.fromkeys([*map(_named, _HALF_LIVES), start["half_life_days"]]))
     found["half_life_days"] = trial.suggest_categorical("half_life_days", lives)
     return found
+
+
+def _named(half_life: _HalfLife) -> str:
+    """Spell a half-life as text, the only kind of choice that every storage keeps."""
+    lives = half_life if isinstance(half_life, tuple) else (half_life,)
+    return " and ".join("none" if life is None else f"{life:g}" for life in lives)
+
+
+def _half_life(name: str) -> _HalfLife:
+    lives = tuple(None if part == "none" else float(part) for part in name.split(" and "))
+    return lives if len(lives) > 1 else lives[0]
 
 
 def _model(base: PaymentModel, options: HazardOptions) -> PaymentModel:
@@ -368,7 +379,8 @@ class _Runner:
 
 
 def _options(params: Mapping[str, Any], defaults: HazardOptions) -> HazardOptions:
-    return replace(defaults, **{name: params[name] for name in _NAMES})
+    chosen = {name: params[name] for name in _NAMES}
+    return replace(defaults, **{**chosen, "half_life_days": _half_life(chosen["half_life_days"])})
 
 
 def _table(study: Any) -> pd.DataFrame:

@@ -105,7 +105,7 @@ class NextBestAction(Policy):
             from collectopt.models import PaymentModel
             from collectopt.models.payment import HazardOptions
 
-            options = HazardOptions(haste=_HASTE, max_periods=_PERIODS)
+            options = HazardOptions(haste=_HASTE, max_periods=_PERIODS, half_life_days=None)
             payment = PaymentModel(levels=("account",), max_rows=_ROWS, options=options)
         if hasattr(payment, "fit"):
             payment = payment.fit(ledger, as_of=moment) or payment
