@@ -125,7 +125,7 @@ def test_slopes_at_the_end_would_not_add_up(model, snapshot):
     due, start = due_offsets(snapshot), _local_days(snapshot)
     ahead = np.full(len(X), 30.0)
     periods, base, added = head.hazard.contributions(X, offset=due, start=start, reach=ahead)
-    blend = Blend.of(periods, ahead, head.windows, 1)
+    blend = Blend.of(periods, ahead, head.windows, due, 1)
     trees = head.windows.trees[0].contributions(np.column_stack([X, due.astype(np.float32)]))
     mean, bins = head.windows.base[0] + trees[:, -1:], blend.dense(periods, base)
     moved, window = blend.dense(periods, added.sum(axis=1)), trees[:, :-1].sum(axis=1)
@@ -147,8 +147,9 @@ def test_slopes_are_the_derivatives_of_the_blend():
     share[:, 0] = np.take_along_axis(share, low[:, :, None], axis=1)[:, 0]
     last = np.minimum(piece + 1, m)[:, None]
     share[:, 0] = (share[:, 0] + np.take_along_axis(share, last[:, :, None], axis=1)[:, 0]) / 2.0
-    trees, weight = np.array([True, False, True, False]), np.array([0.5, 0.5, 1.0 / 3.0, 0.0])
-    blend = Blend(np.ones((n, b), bool), share, piece, trees, weight)
+    weight = np.tile([0.5, 0.0, 1.0 / 3.0, 0.0], (n, 1))
+    weight[0] = 0.0  # older than what the windows know
+    blend = Blend(np.ones((n, b), bool), share, piece, weight)
     bins, windows = rng.normal(-1.5, 1.0, (n, b)), rng.normal(0.5, 1.0, (n, m))
     _, to_bins, to_windows = blend.slopes(bins, windows)
     step = 1e-6

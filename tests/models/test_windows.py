@@ -86,6 +86,22 @@ def test_few_rows_leave_the_hazard_alone():
     assert np.array_equal(windows.bend(x, due, at_knots).target, at_knots)
 
 
+def test_claims_older_than_any_seen_are_left_to_the_hazard():
+    """A young book: trees would answer with what they know of much younger claims."""
+    x, _, watched, outcome = book(3000)
+    due = RNG.uniform(-30.0, 14.0, len(x))
+    windows = Windows.fit(x, due, outcome, watched=watched, categorical=[], seed=0)
+    at_knots = np.tile([0.1, 0.2, 0.3, 0.4], (2, 1))
+    old, young = windows.bend(x[:2], np.array([-200.0, -10.0]), at_knots).target
+    np.testing.assert_allclose(old, at_knots[0], rtol=1e-12)
+    assert young[0] != at_knots[1, 0]
+    # Half the trust, half the way.
+    half = Windows.fit(x, due, outcome, watched=watched, categorical=[], seed=0, trust=0.5)
+    steps = [np.log(p / (1.0 - p)) for p in (0.1, half.bend(x[:2], due[:2], at_knots).target[0, 0])]
+    whole = windows.bend(x[:2], due[:2], at_knots).target[0, 0]
+    assert np.log(whole / (1.0 - whole)) - steps[0] == pytest.approx(2.0 * (steps[1] - steps[0]))
+
+
 def test_a_flat_hazard_bends_without_dividing_by_zero():
     bend = Bend(np.zeros((1, 4)), np.array([[0.1, 0.2, 0.3, 0.3]]))
     assert bend.forward(np.zeros((1, 2)), np.array([[10.0, 60.0]])) == pytest.approx(

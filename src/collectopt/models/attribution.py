@@ -84,7 +84,7 @@ def attribute(
     upto = np.maximum(ahead, np.r_[_EDGES, 0.0][np.searchsorted(_EDGES, ahead)])
     periods, base, added = hazard.contributions(X, offset=due, start=start, reach=upto)
     odds, window = _window_parts(windows, X, due, int(np.searchsorted(_EDGES, ahead.max())) + 1)
-    blend = Blend.of(periods, ahead, windows, odds.shape[1])
+    blend = Blend.of(periods, ahead, windows, due, odds.shape[1])
     bins = (blend.dense(periods, base), blend.dense(periods, added.sum(axis=1)))
     windows_sum = window.sum(axis=2)
     by_bin, by_window = np.zeros(bins[0].shape), np.zeros(odds.shape)
@@ -137,20 +137,17 @@ class Blend:
         Part of each bin that lies before the horizon, and before each knot.
     piece : (n,) int64
         Piece of the bend that the horizon lies in.
-    trees : (m,) bool
-        Whether a window has trees.
-    weight : (m,) float64
-        What it weighs beside the hazard.
+    weight : (n, m) float64
+        What each window weighs beside the hazard.
     """
 
     laid: npt.NDArray[np.bool_]
     share: Float
     piece: Int
-    trees: npt.NDArray[np.bool_]
     weight: Float
 
     @classmethod
-    def of(cls, periods: Periods, ahead: Float, windows: Windows, count: int) -> Blend:
+    def of(cls, periods: Periods, ahead: Float, windows: Windows, due: Float, count: int) -> Blend:
         """Lay out the bins of all rows side by side, each row with at least one bin."""
         n = len(ahead)
         place, size = _place(periods.row, n)
@@ -161,10 +158,7 @@ class Blend:
         knots = np.broadcast_to(_EDGES[:count], (n, count))
         days = np.column_stack([ahead, knots])[:, :, None]
         share = np.clip((days - lo[:, None]) / (hi - lo)[:, None], 0.0, 1.0)
-        have = [k < len(windows.trees) and windows.trees[k] is not None for k in range(count)]
-        weight = np.array([*windows.weight, 0.0])[:count]
-        piece = np.searchsorted(_EDGES, ahead)
-        return cls(laid, share, piece, np.array(have, dtype=np.bool_), weight)
+        return cls(laid, share, np.searchsorted(_EDGES, ahead), windows.weights(due, count))
 
     def place(self, periods: Periods) -> Int:
         """Column of each bin, (number of bins,)."""
@@ -199,15 +193,16 @@ class Blend:
         mixed = expit(self.weight * windows + (1.0 - self.weight) * logit(at))
         steep = mixed * (1.0 - mixed)
         by_at = (1.0 - self.weight) * steep / np.maximum(at * (1.0 - at), 1e-12)
-        to_source = np.where(self.trees, by_at, 1.0)
-        target, top = _running_max(np.where(self.trees, mixed, at))
+        heard = self.weight > 0.0
+        to_source = np.where(heard, by_at, 1.0)
+        target, top = _running_max(np.where(heard, mixed, at))
         chance, by_asked, by_source, by_target = self._piece(asked, at, target)
         # A knot's target may be that of an earlier knot, where the windows would fall.
         own = np.zeros(by_target.shape)
         np.add.at(own, (np.arange(len(top))[:, None], top), by_target)
         per_source = np.column_stack([by_asked, by_source + own * to_source]) * (1.0 - source)
         to_bins = hazard * np.einsum("nq,nqb->nb", per_source, self.share)
-        return chance, to_bins, np.where(self.trees, own * self.weight * steep, 0.0)
+        return chance, to_bins, own * self.weight * steep
 
     def _piece(self, asked: Float, at: Float, target: Float) -> tuple[Float, Float, Float, Float]:
         """Chance on the straight piece between two knots, and its slopes by all that makes it."""

@@ -27,6 +27,7 @@ WEIGHTS = (1 / 2, 1 / 2, 1 / 3)
 END = 365.0
 #: Rows with and without the event that a window needs, or it is left to the hazard.
 NEEDED = 200
+_OLD = 0.002  # share of a window's rows that may be older than what it answers for
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +42,15 @@ class Windows:
         Log odds that the trees add to.
     weight : tuple of float
         What each weighs beside the hazard, from 0 to 1.
+    oldest : tuple of float
+        Days until the due date (below 0: past due) of the oldest claims that each has seen. Beyond
+        them the hazard is alone: in a young book a window knows young claims only.
     """
 
     trees: tuple[Trees | None, ...]
     base: tuple[float, ...]
-    weight: tuple[float, ...] = WEIGHTS
+    weight: tuple[float, ...]
+    oldest: tuple[float, ...]
 
     @classmethod
     def fit(
@@ -79,7 +84,7 @@ class Windows:
         """
         data = _with_due(X, due)
         trees: list[Trees | None] = []
-        base = []
+        base, oldest = [], []
         for knot in KNOTS:
             # Only time decides which rows count, except for those that a credit note closed.
             known = (watched >= knot) & (outcome.event | (outcome.days >= knot))
@@ -87,6 +92,8 @@ class Windows:
             enough = min(int(hit.sum()), int((~hit).sum())) >= NEEDED
             start = float(logit(np.array([hit.mean()]))[0]) if enough else 0.0
             base.append(start)
+            dated = due[known & ~np.isnan(due)]
+            oldest.append(float(np.quantile(dated, _OLD)) if len(dated) else -np.inf)
             trees.append(
                 Trees.fit(
                     data[known],
@@ -98,7 +105,8 @@ class Windows:
                 if enough
                 else None
             )
-        return cls(tuple(trees), tuple(base), tuple(trust * weight for weight in WEIGHTS))
+        weight = tuple(trust * weight for weight in WEIGHTS)
+        return cls(tuple(trees), tuple(base), weight, tuple(oldest))
 
     def bend(self, X: Matrix, due: Float, at_knots: Float) -> Bend:
         """Average with the hazard at the knots.
@@ -113,19 +121,28 @@ class Windows:
         """
         target = at_knots.copy()
         data = _with_due(X, due)
-        for k, (trees, base, weight) in enumerate(
-            zip(self.trees[: at_knots.shape[1]], self.base, self.weight, strict=False)
-        ):
+        weight = self.weights(due, at_knots.shape[1])
+        for k in range(min(at_knots.shape[1], len(self.trees))):
+            trees = self.trees[k]
             if trees is not None:
-                odds = base + trees.score(data)
-                target[:, k] = expit(weight * odds + (1.0 - weight) * logit(at_knots[:, k]))
+                odds, w = self.base[k] + trees.score(data), weight[:, k]
+                target[:, k] = expit(w * odds + (1.0 - w) * logit(at_knots[:, k]))
         return Bend(at_knots, np.maximum.accumulate(target, axis=1))
+
+    def weights(self, due: Float, count: int) -> Float:
+        """Give what the first windows weigh for each row, (n, count); 0 at :data:`END`."""
+        out = np.zeros((len(due), count))
+        for k, trees in enumerate(self.trees[:count]):
+            if trees is not None:
+                out[:, k] = np.where(due < self.oldest[k], 0.0, self.weight[k])
+        return out
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; trees as LightGBM's text."""
         return {
             "base": self.base,
             "weight": self.weight,
+            "oldest": self.oldest,
             "trees": [None if t is None else t.to_text() for t in self.trees],
         }
 
@@ -133,7 +150,8 @@ class Windows:
     def from_json(cls, content: Mapping[str, Any]) -> Windows:
         """Read what :meth:`to_json` gave."""
         trees = tuple(None if text is None else Trees.from_text(text) for text in content["trees"])
-        return cls(trees, tuple(content["base"]), tuple(content["weight"]))
+        rest = (tuple(content[name]) for name in ("base", "weight", "oldest"))
+        return cls(trees, *rest)
 
 
 @dataclass(frozen=True, eq=False)
