@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = attach(
         "Random": ".plain",
         "Everybody": ".plain",
         "NextBestAction": ".next_best",
+        "PolicyLearner": ".learner",
         "load": ".artifact",
         "decision_log": ".panel",
     },
