@@ -7,7 +7,7 @@ export OMP_NUM_THREADS := 1
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment calibration notebook clean
+.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment bench-guard calibration notebook clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ bench: $(VENV)/.user ## Speed beside the natural way
 
 bench-payment: $(VENV)/.bench ## Payment forecasts beside bars and rivals (needs COLLECTOPT_DATA)
 	$(BIN)/python benchmarks/payment.py
+
+bench-guard: $(VENV)/.user ## Learnt policies against the best constant action (needs COLLECTOPT_DATA)
+	$(BIN)/python benchmarks/guard.py
 
 calibration: $(VENV)/.user ## Published trials, simulated against published
 	$(BIN)/python benchmarks/calibration.py
