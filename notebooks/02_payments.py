@@ -115,13 +115,16 @@ result.plot_drift()
 # %% [markdown]
 # ## 4. Today's open claims
 #
-# One hazard answers every horizon; the chance never falls with time. Ten customers:
+# One model answers every horizon; the chance never falls with time. Ten customers, from the least
+# to the most likely to pay within 90 days:
 
 # %%
 model = co.models.PaymentModel(event=event, levels=("account", "invoice"), max_rows=60_000)
 model = model.fit(ledger, as_of=as_of)
 snapshot = co.Snapshot(ledger, as_of=as_of)
-some = snapshot.take(np.unique(np.linspace(0, len(snapshot) - 1, 10).astype(int)))
+soon = model.predict(snapshot, horizons=("90D",), quantiles=()).p_paid[:, 0]
+ranks = np.unique(np.linspace(0, len(snapshot) - 1, 10).astype(int))
+some = snapshot.take(np.sort(np.argsort(soon, kind="stable")[ranks]))
 grid = tuple(f"{d}D" for d in (1, 3, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365))
 plots_payment.survival(model.predict(some, horizons=grid))
 

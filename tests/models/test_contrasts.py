@@ -80,3 +80,11 @@ def test_columns_are_made_comparable():
     assert np.abs(Z).max() <= 5.0
     # Columns that say the same have no product.
     assert [0, 3] not in mains.pairs.tolist()
+    assert [1, 4] not in mains.pairs.tolist()  # a column and its own gap
+
+
+def test_of_too_many_products_an_even_part_is_looked_at():
+    X = np.random.default_rng(5).normal(size=(300, 60)).astype(np.float32)
+    pairs = Mains.learn(X).pairs
+    assert 300 <= len(pairs) <= 400
+    assert len(np.unique(pairs)) > 55

@@ -211,6 +211,11 @@ def test_it_keeps_scikit_learns_conventions():
         ({"cost": [0.0, 1.0, 1.0]}, "never 2"),
         ({"groups": ["a", "b"]}, "groups"),
         ({"groups": ["a"] * 100}, "groups"),
+        ({"cost": [0.0, np.nan]}, "finite cost"),
+        ({"cost": ["a", "b"]}, "cost"),
+        ({"action": [0] * 99 + [10**12]}, "Number the actions"),
+        ({"reward": [np.inf] * 100}, "reward"),
+        ({"X": np.zeros((100, 0))}, "at least one column"),
         ({"reward": [np.nan] * 100}, "reward"),
         ({"X": np.full((100, 2), np.inf)}, "finite"),
     ],
@@ -225,6 +230,22 @@ def test_bad_input_is_named(change, says):
     given = {**good, **change}
     with pytest.raises(InputError, match=says):
         PolicyLearner().fit(given.pop("X"), given.pop("reward"), **given)
+
+
+def test_an_error_leaves_a_fitted_learner_as_it_was():
+    X, reward, action, _ = world("line", 2500, seed=1)
+    even = np.full(2500, 1.0 / 3.0)
+    learner = PolicyLearner().fit(X, reward, action=action, propensity=even)
+    before = learner.predict_proba(X)
+    rare = np.r_[3, action[1:]]
+    with pytest.raises(InputError, match="no row of action 3"):
+        learner.fit(7.0 * X + 50.0, reward, action=rare, propensity=even)
+    np.testing.assert_array_equal(learner.predict_proba(X), before)
+    for settings in ({"folds": 2.5}, {"folds": 1}, {"guard": np.inf}):
+        with pytest.raises(InputError, match=next(iter(settings))):
+            PolicyLearner(**settings).fit(X, reward, action=action, propensity=even)
+    with pytest.raises(InputError, match="at least 5 rows"):
+        PolicyLearner().fit(X[:3], reward[:3], action=[0, 1, 0], propensity=even[:3])
 
 
 def test_columns_with_gaps_skew_and_constants_are_taken():

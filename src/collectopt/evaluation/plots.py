@@ -86,7 +86,7 @@ def _reliability_panel(ax: Axes, table: pd.DataFrame) -> None:
     )
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal", xlabel="predicted probability")
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_major_formatter(PercentFormatter(1))
         axis.set_major_locator(MaxNLocator(5))
 
 
@@ -134,7 +134,7 @@ def by_cut(tables: Mapping[str, pd.DataFrame]) -> Plot:
         ax.set_xticks(x, table["cut"], rotation=35, ha="right")
         ax.set_xlim(-0.4, len(table) - 0.6)
         ax.set_ylim(0, float(max(table["upper"].max(), table["predicted"].max())) * 1.15)
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
         _title(ax, title)
     if axes:
         axes[0].legend(loc="lower left", frameon=False, fontsize=7.5)
@@ -192,7 +192,7 @@ def recovery(curve: pd.DataFrame) -> Plot:
     ax.set(xlabel="days after the due date", ylabel="share of the amount overdue")
     ax.set_ylim(0, max(0.05, float(known["share"].max()) * 1.1) if len(known) else 1)
     ax.set_xlim(0, float(curve["days"].max()))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
@@ -230,7 +230,7 @@ def bars(labels: Sequence[str], values: ArrayLike, *, unit: str, share: bool = F
     ax.set_xlim(min(0.0, float(numbers.min(initial=0)) * 1.1), _top(numbers) * 1.18)
     ax.set_xlabel(unit)
     if share:
-        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 

@@ -64,7 +64,7 @@ def _quarters_panel(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_xticks(x[::step], table["quarter"].tolist()[::step], rotation=35, ha="right")
     ax.set_xlim(-0.6, len(table) - 0.4)
     ax.set_ylim(0, min(1.02, 1.12 * float(max(table["upper"].max(), table["observed"].max()))))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
 
 
 def survival(forecast: Forecast, *, labels: Sequence[str] | None = None) -> Plot:
@@ -105,7 +105,7 @@ def survival(forecast: Forecast, *, labels: Sequence[str] | None = None) -> Plot
     ax.axhline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
     ax.set(xlabel="days from now", ylabel="chance of being unpaid", ylim=(0, 1.02))
     ax.set_xlim(0, float(x[-1]))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     return figure
 

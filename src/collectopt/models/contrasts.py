@@ -68,7 +68,7 @@ class Mains:
         mean = np.where(np.isnan(plain), 0.0, plain).sum(axis=0) / n
         sd = np.sqrt(np.where(np.isnan(plain), 0.0, (plain - mean) ** 2).sum(axis=0) / n)
         scaled = cls(logs, mean, np.where(sd > 0.0, sd, 1.0), gaps, blank.pairs)
-        return cls(logs, scaled.mean, scaled.scale, gaps, _products(scaled.apply(X)))
+        return cls(logs, scaled.mean, scaled.scale, gaps, _products(scaled.apply(X), gaps))
 
     def apply(self, X: npt.NDArray[np.float32]) -> Float:
         """Give the columns and the flags of the gaps, (n, d + g)."""
@@ -85,7 +85,9 @@ class Mains:
         return np.where(self.logs, np.log1p(np.maximum(values, 0.0)), values)
 
 
-def _products(Z: Float) -> Int:
+def _products(Z: Float, gaps: Int) -> Int:
+    """Choose pairs of columns; of too many an even part. A column and its own gap make no pair."""
+    own = {(int(column), Z.shape[1] - len(gaps) + k) for k, column in enumerate(gaps)}
     sd = Z.std(axis=0)
     used = np.flatnonzero(sd > 0.0)
     alike = np.abs(np.corrcoef(Z[:, used], rowvar=False)) if len(used) > 1 else np.ones((1, 1))
@@ -93,9 +95,10 @@ def _products(Z: Float) -> Int:
         (used[i], used[j])
         for i in range(len(used))
         for j in range(i + 1, len(used))
-        if alike[i, j] < _ALIKE
+        if alike[i, j] < _ALIKE and (int(used[i]), int(used[j])) not in own
     ]
-    return np.array(found[:_PAIRS], dtype=np.int64).reshape(-1, 2)
+    found = found[:: max(-(-len(found) // _PAIRS), 1)]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -481,10 +481,9 @@ class HazardModel(BaseEstimator):
         return Grid(edges, default_due_edges())
 
     def _half_lives(self) -> tuple[float | None, ...]:
-        given = self.half_life_days
-        if given is None or isinstance(given, int | float | str):
-            return (given,)  # text is refused above
-        return tuple(given)
+        given: Any = self.half_life_days
+        single = given is None or isinstance(given, str) or np.ndim(given) == 0
+        return (given,) if single else tuple(given)
 
     def _signs(self, columns: Columns, clock: Clock) -> list[int] | None:
         """Monotone sign of each column of a line."""

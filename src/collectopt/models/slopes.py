@@ -147,7 +147,8 @@ class Slopes:
         step, gone = np.isfinite(self.code), np.isinf(self.code)
         out[:, step] = value[:, step] == self.code[step]
         out[:, gone] = missing[:, gone]
-        return np.asarray((out - self.mean) / self.scale, dtype=np.float64)
+        # In this order sums over the pieces are alike for one row and for many.
+        return np.ascontiguousarray((out - self.mean) / self.scale, dtype=np.float64)
 
     def score(self, X: Matrix, periods: Periods, offset: Float | None) -> Float:
         """Log odds that the columns of its row add to each bin, (m,)."""

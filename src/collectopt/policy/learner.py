@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import minimize
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.linear_model import LogisticRegression
 
@@ -186,7 +186,13 @@ class PolicyLearner(BaseEstimator):
             Wrong shapes, propensities outside (0, 1], an action that was never taken.
         """
         log = _read(X, reward, action, propensity, cost, groups)
-        self._check(log.group)
+        self._check(log.group, grouped=groups is not None)
+        fresh: Self = clone(self)
+        fresh._learn(log)
+        self.__dict__.update(fresh.__dict__)  # all or nothing: an error leaves what was there
+        return self
+
+    def _learn(self, log: _Log) -> None:
         self.n_features_in_, self.n_actions_ = log.X.shape[1], len(log.cost)
         self._mains = Mains.learn(log.X)
         rows = self._rows(log)
@@ -198,7 +204,6 @@ class PolicyLearner(BaseEstimator):
             if name != "constant" and weight > 0.0
         }
         self._level = _Level.fit(log.X, self._mains.apply(log.X), log.reward)
-        return self
 
     def predict_proba(self, X: npt.ArrayLike) -> Float:
         """Chance of each action, (n, K): the mixture."""
@@ -213,7 +218,10 @@ class PolicyLearner(BaseEstimator):
         return out
 
     def predict(self, X: npt.ArrayLike, rng: int | np.random.Generator = 0) -> Int:
-        """Draw an action for each row from :meth:`predict_proba`, (n,)."""
+        """Draw an action for each row from :meth:`predict_proba`, (n,).
+
+        Hand over a generator where rows are asked one by one: a number starts the same draws anew.
+        """
         p = self.predict_proba(X)
         draw = np.random.default_rng(rng).random((len(p), 1))
         last = p.shape[1] - 1
@@ -221,17 +229,19 @@ class PolicyLearner(BaseEstimator):
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _check(self, group: Int) -> None:
+    def _check(self, group: Int, *, grouped: bool) -> None:
         faults = []
-        if self.folds < 2:
-            faults.append(
-                Fault("PolicyLearner", "folds", "a whole number from 2 up", repr(self.folds))
-            )
-        elif len(np.unique(group)) < self.folds:
-            found = f"{len(np.unique(group))}"
-            faults.append(Fault("groups", None, f"at least {self.folds} of them", found))
-        if not self.guard >= 0.0:
-            faults.append(Fault("PolicyLearner", "guard", "at least 0", repr(self.guard)))
+        count = len(np.unique(group))
+        if self.folds < 2 or self.folds != round(self.folds):
+            expected = "a whole number from 2 up"
+            faults.append(Fault("PolicyLearner", "folds", expected, repr(self.folds)))
+        elif count < self.folds:
+            name = "groups" if grouped else "X"
+            kind = "groups" if grouped else "rows"
+            faults.append(Fault(name, None, f"at least {self.folds} {kind}", str(count)))
+        if not 0.0 <= self.guard < np.inf:
+            expected = "a finite number from 0 up"
+            faults.append(Fault("PolicyLearner", "guard", expected, repr(self.guard)))
         if faults:
             raise InputError(faults)
 
@@ -300,7 +310,7 @@ class PolicyLearner(BaseEstimator):
         self.gain_ = float(weight @ mean)
         self.stderr_ = float(np.sqrt(weight @ covariance @ weight))
         named = {name: float(w) for name, w in zip(gains.columns, weight, strict=True)}
-        self.weights_ = {"constant": float(1.0 - weight.sum()), **named}
+        self.weights_ = {"constant": 0.0 if weight.any() else 1.0, **named}
 
 
 def _read(  # noqa: PLR0917
@@ -314,7 +324,14 @@ def _read(  # noqa: PLR0917
     """Check what ``fit`` was given."""
     matrix = check_matrix(X)
     n = len(matrix)
+    if not matrix.shape[1]:
+        raise InputError.of("X", None, expected="at least one column", found="none")
     y = check_vector(reward, n, "reward")
+    if np.isinf(y).any():
+        wrong = np.flatnonzero(np.isinf(y))
+        raise InputError.of(
+            "reward", None, expected="finite numbers", found="inf", rows=wrong.tolist()
+        )
     taken, price = _actions(action, cost, n)
     known = None
     if propensity is not None:
@@ -339,16 +356,15 @@ def _actions(action: npt.ArrayLike, cost: npt.ArrayLike | None, n: int) -> tuple
         raise InputError.of(
             "action", None, expected="whole numbers from 0 up", found=str(given[:3])
         )
-    price = np.zeros(taken.max() + 1)
-    if cost is not None:
-        price = np.asarray(cost, dtype=np.float64)
-        if price.ndim != 1 or len(price) <= taken.max() or not np.isfinite(price).all():
-            raise InputError.of(
-                "cost",
-                None,
-                expected=f"a finite cost for each action 0 to {taken.max()}",
-                found=f"shape {price.shape}",
-            )
+    if taken.max() >= n:
+        raise InputError.of(
+            "action",
+            None,
+            expected="numbers from 0 to K - 1, each of which was taken",
+            found=str(taken.max()),
+            hint="Number the actions, for example by numpy.unique(..., return_inverse=True).",
+        )
+    price = np.zeros(taken.max() + 1) if cost is None else _costs(cost, int(taken.max()))
     absent = sorted(set(range(len(price))) - set(taken.tolist()))
     if absent or len(price) < 2:
         raise InputError.of(
@@ -359,6 +375,21 @@ def _actions(action: npt.ArrayLike, cost: npt.ArrayLike | None, n: int) -> tuple
             hint="What was never tried cannot be valued.",
         )
     return taken, price
+
+
+def _costs(cost: npt.ArrayLike, last: int) -> Float:
+    try:
+        price = np.asarray(cost, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError.of("cost", None, expected="numbers", found=str(error)) from error
+    if price.ndim != 1 or len(price) <= last or not np.isfinite(price).all():
+        raise InputError.of(
+            "cost",
+            None,
+            expected=f"a finite cost for each of the actions 0 to {last}",
+            found=str(cost),
+        )
+    return price
 
 
 def _groups(groups: npt.ArrayLike, n: int) -> Int:
