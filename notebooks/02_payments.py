@@ -123,8 +123,8 @@ model = co.models.PaymentModel(event=event, levels=("account", "invoice"), max_r
 model = model.fit(ledger, as_of=as_of)
 snapshot = co.Snapshot(ledger, as_of=as_of)
 soon = model.predict(snapshot, horizons=("90D",), quantiles=()).p_paid[:, 0]
-ranks = np.unique(np.linspace(0, len(snapshot) - 1, 10).astype(int))
-some = snapshot.take(np.sort(np.argsort(soon, kind="stable")[ranks]))
+wanted = np.linspace(soon.min(), soon.max(), 10)
+some = snapshot.take(np.unique([np.abs(soon - chance).argmin() for chance in wanted]))
 grid = tuple(f"{d}D" for d in (1, 3, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365))
 plots_payment.survival(model.predict(some, horizons=grid))
 
