@@ -67,6 +67,24 @@ def test_without_differences_everybody_gets_the_best_constant_action():
     assert naive >= 4  # taking the best candidate as it looks would have deviated
 
 
+@pytest.mark.slow
+def test_without_differences_hardly_any_log_deviates(monkeypatch):
+    """Two standard errors alone let some through: the best of seven looks better than it is."""
+    logs = [world("same for all", 4000, 5000 + seed) for seed in range(40)]
+    even = np.full(4000, 1.0 / 3.0)
+
+    def deviating():
+        fits = (
+            PolicyLearner(seed=seed).fit(X, reward, action=action, propensity=even)
+            for seed, (X, reward, action, _) in enumerate(logs)
+        )
+        return sum(fit.weights_["constant"] < 1.0 for fit in fits)
+
+    assert deviating() == 0
+    monkeypatch.setattr("collectopt.policy.learner._CHOICE", 0.0)
+    assert deviating() > 0
+
+
 def test_costs_decide_what_is_worth_doing():
     X, reward, action, _ = world("line", 8000, seed=3)
     even = np.full(8000, 1.0 / 3.0)

@@ -10,8 +10,9 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
-from collectopt.exceptions import ArtifactError, InputError
+from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.models.masks import MaskedTrees
 
 Float = npt.NDArray[np.float64]
@@ -19,6 +20,10 @@ Int = npt.NDArray[np.int64]
 
 #: Rows from which on masks are quicker than LightGBM's own way.
 _MANY_ROWS = 500
+
+
+class UnfittedError(NotFittedError, SklearnNotFittedError):
+    """Ours, and scikit-learn's for the tools that wait for it."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,12 @@ _EFFECTS, _SWEEPS = 5, 30
 _GRID = 2.0 ** np.arange(-2, 9)  # prior variances, in squared standard errors of a coefficient
 
 
+def folds(group: Int, count: int, seed: int) -> Int:
+    """Deal groups 0, 1, ... to folds at random: the fold of each row, (n,)."""
+    rng = np.random.default_rng(seed)
+    return np.asarray((rng.permutation(int(group.max()) + 1) % count)[group], dtype=np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Mains:
     """Columns made comparable: logarithms of skewed ones, standardised, clipped; gaps flagged.

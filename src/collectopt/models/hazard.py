@@ -11,10 +11,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
-from collectopt.exceptions import ArtifactError, Fault, InputError, NotFittedError
-from collectopt.models.boosting import TreeOptions, check_vector, expit
+from collectopt.exceptions import ArtifactError, Fault, InputError
+from collectopt.models.boosting import TreeOptions, UnfittedError, check_vector, expit
 from collectopt.models.cases import Cases
 from collectopt.models.columns import Columns
 from collectopt.models.curve import Curve
@@ -35,10 +34,6 @@ Days = npt.NDArray[np.datetime64]
 #: Person-periods that one fit looks at; above it, bins are sampled (weighted).
 MAX_PERIODS = 500_000
 _BLOCK = 8192
-
-
-class _NotFittedError(NotFittedError, SklearnNotFittedError):
-    """Ours, and scikit-learn's for the tools that wait for it."""
 
 
 class HazardModel(BaseEstimator):
@@ -451,7 +446,7 @@ class HazardModel(BaseEstimator):
 
     def _check_fitted(self, method: str) -> None:
         if not hasattr(self, "members_"):
-            raise _NotFittedError.of(self, method)
+            raise UnfittedError.of(self, method)
 
     def _check_parameters(self) -> Grid:
         """Check what ``__init__`` took as it came; list every fault."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.models.boosting import TreeOptions, Trees, check_matrix, check_vector
+from collectopt.models.contrasts import folds
 from collectopt.models.factors import Factors, reference
 from collectopt.models.priors import prior_effects
 from collectopt.models.shrinkage import Shrunk, shrink
@@ -161,7 +162,7 @@ class ResponseModel:
         weight = _weights(reference(actions, played)[played] / chance)
         self.ess = float(weight.sum() ** 2 / (weight**2).sum())
         self._range = (float(outcome.min()), float(outcome.max()))
-        fold = self._folds(cluster)
+        fold = folds(cluster, self.folds, self.seed)
         residual, left = _residuals(matrix, outcome, phi, weight, fold)
         self._estimate(residual, left, weight, cluster, fold)
         design = _Design.of(matrix, weight)
@@ -314,10 +315,6 @@ class ResponseModel:
                 found=str(len(np.unique(who))),
                 hint="With less, use prior_effects(actions).",
             )
-
-    def _folds(self, cluster: Int) -> Int:
-        rng = np.random.default_rng(self.seed)
-        return (rng.permutation(int(cluster.max()) + 1) % self.folds)[cluster]
 
     def _estimate(self, r: Float, s: Float, weight: Float, cluster: Int, fold: Int) -> None:
         """Shrink the effects of all rows; open the gate if they show on accounts not used."""
