@@ -6,10 +6,12 @@ fitted on that log alone, then 26 weeks in the same world on common luck beside
 * ``ladder``: FixedLadder, the usual reminders at fixed days past due;
 * ``friendly``: a friendly message to everybody who may get one, every week;
 * ``marginal``: MarginalValue, after van de Geer, Wang and Bhulai;
+* ``s-learner``: one LightGBM of features and action, the action with the largest gain taken;
+* ``constant``: the library's policy with effects that are the same for everybody;
 * ``informed``: sees the truth (types, liquidity, what moves whom), the upper mark;
 * ``silence``: no contact at all, no recovery and no cost of its own;
-* ``thrifty``: the library's policy when contacts count as four times dearer than they are, played
-  where the policy recovers at least what the ladder does.
+* ``thrifty``: the library's policy when contacts count as four and as sixteen times dearer than
+  they are, played where the policy recovers at least what the ladder does.
 
 Prints the change of realisation rate and process cost relative to the ladder, the share of the
 headroom captured, (policy - ladder) / (informed - ladder) in net value, and the cost at equal
@@ -26,6 +28,7 @@ import datetime as dt
 import json
 import multiprocessing
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -42,6 +45,10 @@ from rich.progress import Progress
 from scipy.stats import t as student
 
 import collectopt as co
+from collectopt.models import ResponseModel
+from collectopt.models.boosting import TreeOptions, Trees, logit
+from collectopt.policy.marginal import Value, action_factors
+from collectopt.policy.panel import decision_panel
 
 INDUSTRIES = ("shop", "subscription", "utility", "b2b", "telco")
 PLACEBO = "placebo"
@@ -49,8 +56,8 @@ KINDS = (*INDUSTRIES, PLACEBO)
 # The slowest are begun first, so that no core idles at the end.
 SLOWEST = ("b2b", "utility", "telco", "shop", "subscription", PLACEBO)
 WEEKS = 26
-DEARER = 4.0
-SHOWN = ("friendly", "marginal", "library", "informed")
+DEARER = (4.0, 16.0)
+SHOWN = ("friendly", "s-learner", "marginal", "constant", "library", "informed")
 
 
 @dataclass(frozen=True)
@@ -82,14 +89,64 @@ class Silence:
         return pa.table(columns | {"propensity": pa.array([], pa.float64())})
 
 
+class SLearner(co.MarginalValue):
+    """Rank contacts by one LightGBM that sees features and action alike."""
+
+    def fit(self, ledger: co.Ledger, as_of: dt.datetime) -> SLearner:
+        """Learn from the same log as the others."""
+        horizon = f"{self.catalogue.horizon_days}D"
+        log, matrix, _ = decision_panel(ledger, as_of, horizon=horizon, catalogue=self.catalogue)
+        kept = np.flatnonzero(log.observed)
+        X, y = np.asarray(log.X[kept], dtype=np.float32), log.reward[kept]
+        base = float(logit(np.array([y.mean()]))[0])
+        rows = np.column_stack([action_factors(log.actions)[log.action[kept]], X])
+        options = TreeOptions(rounds=100, rate=0.08, leaves=31)
+        trees = Trees.fit(rows, y, options=options, base=np.full(len(y), base))
+        every = tuple(range(X.shape[1]))
+        categories = dict(matrix.categories)
+        self.value_ = Value(matrix.names, categories, base, every, None, trees, len(kept))
+        with tempfile.TemporaryDirectory() as folder:
+            self._save_models(Path(folder))
+            self._seal(Path(folder))
+        return self
+
+
+def constant(
+    library: co.NextBestAction, ledger: co.Ledger, as_of: dt.datetime
+) -> co.NextBestAction:
+    """Fit the library's policy with the same payment model and effects alike for everybody."""
+    response = ResponseModel(individual=False, folds=3)
+    payment = Given(library.payment_)
+    return co.NextBestAction(library.catalogue, payment=payment, response=response).fit(
+        ledger, as_of=as_of
+    )
+
+
+@dataclass(frozen=True)
+class Given:
+    """A fitted payment model that is not fitted again."""
+
+    model: co.models.PaymentModel
+
+    def predict(
+        self, snapshot: co.Snapshot, horizons: tuple[str, ...], level: str
+    ) -> co.schema.Forecast:
+        """Forecast as the model does."""
+        return self.model.predict(snapshot, horizons=horizons, level=level, quantiles=())
+
+
+def dearer(factor: float) -> co.Objective:
+    """Give the usual objective with contacts that count as so many times dearer."""
+    dear = co.ExpectedRecovery() - factor * co.ContactCost()
+    return dear - co.RelationshipCost() - co.ComplaintRisk()
+
+
 def live(job: Job, out: Path) -> float:
     """Simulate one book under all policies and keep the table; return the seconds it took."""
     began = time.monotonic()
     book = co.simulation.Book(job.kind, accounts=job.accounts, seed=job.seed)
     ledger, catalogue = book.ledger(), book.catalogue
     library = co.NextBestAction(catalogue).fit(ledger, as_of=book.as_of)
-    dear = co.ExpectedRecovery() - DEARER * co.ContactCost()
-    dear = dear - co.RelationshipCost() - co.ComplaintRisk()
     policies = {
         "ladder": co.FixedLadder(catalogue),
         "friendly": co.policy.Everybody(catalogue),
@@ -98,14 +155,17 @@ def live(job: Job, out: Path) -> float:
     if job.kind != PLACEBO:  # there the cost alone counts
         policies |= {
             "marginal": co.MarginalValue(catalogue).fit(ledger, as_of=book.as_of),
+            "s-learner": SLearner(catalogue).fit(ledger, as_of=book.as_of),
+            "constant": constant(library, ledger, book.as_of),
             "informed": co.simulation.Informed(catalogue),
             "silence": Silence(),
         }
     table = book.run(policies, weeks=WEEKS).to_pandas()
     recovered = table.set_index("policy").recovered
     if job.kind != PLACEBO and recovered["library"] >= recovered["ladder"]:
-        thrifty = book.run({"thrifty": library.with_objective(dear)}, weeks=WEEKS)
-        table = pd.concat([table, thrifty.to_pandas()], ignore_index=True)
+        thrifty = {f"thrifty {k:g}": library.with_objective(dearer(k)) for k in DEARER}
+        more = book.run(thrifty, weeks=WEEKS).to_pandas()
+        table = pd.concat([table, more], ignore_index=True)
     temporary = job.file(out).with_suffix(".tmp")
     table.assign(kind=job.kind, seed=job.seed).to_csv(temporary, index=False)
     temporary.replace(job.file(out))
@@ -238,7 +298,8 @@ def equal_recovery(runs: pd.DataFrame, kind: str, policy: str) -> Figure:
     goal = column(runs, kind, "ladder", "recovered")
     if column(runs, kind, policy, "recovered").mean() < goal.mean():
         return Figure(np.nan, np.nan)
-    stops = ("silence", "thrifty", policy) if policy == "library" else ("silence", policy)
+    dear = [f"thrifty {k:g}" for k in DEARER]
+    stops = ["silence", *dear, policy] if policy == "library" else ["silence", policy]
     frontier = runs[(runs.kind == kind) & runs.policy.isin(stops)].sort_values("recovered")
     spent = np.array(
         [

@@ -65,18 +65,108 @@ def test_recovers_effects_from_a_confounded_log_where_the_naive_difference_fails
     assert model.effects[0] == 0.0
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_no_effect_shuts_the_gate(seed):
-    x, y, action, p, who = confounded_log(
-        np.random.default_rng(seed), 3000, 3, np.zeros(len(ACTIONS))
+def test_no_effect_shuts_the_gate():
+    none = np.zeros(len(ACTIONS))
+    found = []
+    for seed in range(1, 9):
+        x, y, action, p, who = confounded_log(np.random.default_rng(seed), 1500, 3, none)
+        model = ResponseModel(folds=3)
+        found.append(
+            model.fit(x, y, action=action, actions=ACTIONS, propensity=p, account=who).gate.open
+        )
+        if not model.gate.open:
+            assert (model.effects == 0.0).all()
+            theta, phi = model.effect_factors(x)
+            assert theta.shape == (1, phi.shape[1])
+            assert (theta @ phi.T == 0.0).all()
+            assert "shut" in model.summary()
+    assert sum(found) <= 2  # two looks at 2.25: once in thirty
+
+
+def test_choices_that_looked_at_more_than_x_are_weighted():
+    rng = np.random.default_rng(10)
+    n = 6000
+    hidden, x = rng.normal(size=n), rng.normal(size=(n, 2))
+    contact = 1.0 / (1.0 + np.exp(-1.2 * hidden))
+    action = np.where(rng.random(n) < contact, rng.integers(1, len(ACTIONS), n), 0)
+    p = np.where(action > 0, contact / (len(ACTIONS) - 1), 1.0 - contact)
+    y = 0.1 * (action > 0) - 0.2 * hidden + 0.3 * rng.normal(size=n)
+    model = ResponseModel().fit(x, y, action=action, actions=ACTIONS, propensity=p)
+    blind = ResponseModel().fit(x, y, action=action, actions=ACTIONS)
+    assert model.weighted
+    assert not blind.weighted
+    assert "weighted" in model.summary()
+    assert abs(model.effects[1:].mean() - 0.1) < 4 * model.stderr[0]
+    assert blind.effects[1:].mean() < 0.0  # what a log without propensities would say
+
+
+def test_without_propensities_x_has_to_explain_the_choices():
+    x, y, action, _, who = confounded_log(np.random.default_rng(11), 6000, 3, TRUTH)
+    model = ResponseModel().fit(x, y, action=action, actions=ACTIONS, account=who)
+    truth = TRUTH[action[action > 0]].mean()
+    assert abs(model.theta[0] - truth) < 3 * model.stderr[0]
+
+
+def arms(rng, n, effect):
+    """An even trial of one message; the effect is a function of x."""
+    x = rng.normal(size=(n, 4))
+    action = rng.integers(0, 2, n)
+    level = 0.02 + 0.83 / (1.0 + np.exp(-3.0 * x[:, 1]))
+    return x, action, level, effect(x, level)
+
+
+PAIR = ActionSet.from_frame([{"channel": "none"}, {"channel": "email"}])
+
+
+def test_individual_effects_follow_the_truth_and_are_not_invented():
+    rng = np.random.default_rng(12)
+    x, action, level, effect = arms(rng, 20_000, lambda x, _: 0.2 + 0.15 * x[:, 0])
+    y = level + effect * action + 0.4 * rng.normal(size=len(x))
+    even = np.full(len(x), 0.5)
+    found = ResponseModel().fit(x, y, action=action, actions=PAIR, propensity=even)
+    theta, phi = found.effect_factors(x)
+    told = theta @ phi[1]
+    slope, start = np.polyfit(effect, told, 1)
+    assert np.corrcoef(told, effect)[0, 1] > 0.97
+    assert slope == pytest.approx(1.0, abs=0.1)
+    assert start == pytest.approx(0.0, abs=0.03)
+    alike = ResponseModel(individual=False).fit(x, y, action=action, actions=PAIR, propensity=even)
+    assert len(alike.effect_factors(x)[0]) == 1
+    same = level + 0.2 * action + 0.4 * rng.normal(size=len(x))
+    none = ResponseModel().fit(x, same, action=action, actions=PAIR, propensity=even)
+    theta, phi = none.effect_factors(x)
+    assert (theta @ phi[1]).std() < 0.02
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_effects_in_proportion_to_the_room_are_told_from_even_ones(tied):
+    rng = np.random.default_rng(13)
+    n = 30_000
+    x, action, level, effect = arms(
+        rng, n, lambda _, m: 0.6 * m * (1.0 - m) if tied else np.full(len(m), 0.1)
     )
-    model = ResponseModel().fit(x, y, action=action, actions=ACTIONS, propensity=p, account=who)
-    assert not model.gate.open
-    assert (model.effects == 0.0).all()
-    theta, phi = model.effect_factors(x)
-    assert theta.shape == (1, phi.shape[1])
-    assert (theta @ phi.T == 0.0).all()
-    assert "shut" in model.summary()
+    y = (rng.random(n) < np.clip(level + effect * action, 0.0, 1.0)).astype(float)
+    found = ResponseModel(room=True).fit(
+        x, y, action=action, actions=PAIR, propensity=np.full(n, 0.5)
+    )
+    assert (found.room_share > 0.6) is tied
+    theta, phi = found.effect_factors(x)
+    assert np.abs(theta @ phi[1] - effect).mean() < 0.02
+    with pytest.raises(InputError, match="from 0 to 1"):
+        ResponseModel(room=True).fit(x, 2 * y, action=action, actions=PAIR)
+
+
+def test_intervals_cover_the_truth():
+    held = []
+    for seed in range(30):
+        rng = np.random.default_rng(100 + seed)
+        x, action, level, effect = arms(rng, 1500, lambda x, _: np.full(len(x), 0.1))
+        y = level + effect * action + 0.4 * rng.normal(size=len(x))
+        found = ResponseModel(individual=False, folds=3).fit(
+            x, y, action=action, actions=PAIR, propensity=np.full(1500, 0.5)
+        )
+        held.append(abs(found.effects[1] - 0.1) < 1.96 * found.effects_stderr[1])
+    assert sum(held) >= 25  # of 30 at 95 %: fewer once in 200
 
 
 def test_repeating_every_row_does_not_sharpen_the_evidence():
@@ -112,7 +202,8 @@ def test_response_is_wait_plus_effects_within_the_range_of_outcomes(fitted):
     assert ((response >= 0.0) & (response <= 1.0)).all()
     inside = (response > 0.0) & (response < 1.0)
     change = response - response[:, :1]
-    np.testing.assert_allclose(change[inside], np.tile(model.effects, (40, 1))[inside], atol=1e-12)
+    theta, phi = model.effect_factors(x)
+    np.testing.assert_allclose(change[inside], (theta @ phi.T)[inside], atol=1e-12)
     # Waiting: the level without contacts, not the mean of the log.
     truth = np.clip(0.35 - 0.12 * x[:, 0] + 0.02 * x[:, 2], 0, 1)
     assert np.abs(model.predict_wait(x) - truth).mean() < 0.06

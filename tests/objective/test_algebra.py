@@ -48,6 +48,12 @@ def test_expected_recovery_by_hand():
     assert ExpectedRecovery(discounted=False).values(later)[0, 2] == pytest.approx(20)
 
 
+def test_what_is_brought_in_the_end_counts_where_it_is_known():
+    brought = np.array([[0.0, 0.01, 0.03], [0.0, 0.0, -0.02]])
+    block = make_block(brought=brought, discount_rate=0.08)  # discounted already
+    assert ExpectedRecovery().values(block) == pytest.approx(brought * [[100.0], [50.0]])
+
+
 def test_costs_by_hand():
     block = make_block()
     assert ContactCost().values(block) == pytest.approx(np.tile([0, 0.05, 4.5], (2, 1)))

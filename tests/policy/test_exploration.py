@@ -40,6 +40,7 @@ def test_seed_is_an_int_or_a_generator():
             seed_of(wrong)
 
 
+COST = np.array([0.05, 0.2, 4.5])  # EUR: drawn as 1 : 0.5 : 0.105
 CHANNEL = np.array([-1, 0, 0, 0, 1, 1, 2])  # of 7 actions; 0 waits
 
 
@@ -64,12 +65,18 @@ def test_monte_carlo_confirms_the_propensities(epsilon):
     every = slice(0, n)
     taken = np.zeros((n, 7))
     rng = np.random.default_rng(9)
-    first = plan(counts, joins, u[:, :2], epsilon, usage=usage, limits=limits)
+    first = plan(counts, joins, u[:, :2], epsilon, usage=usage, limits=limits, cost=COST)
     for _ in range(rounds):
         # who is in which cell stays; the draws of who explores, and into what, are fresh
         fresh = rng.random((n, 3))
         one = plan(
-            counts, joins, np.stack([u[:, 0], fresh[:, 0]], 1), epsilon, usage=usage, limits=limits
+            counts,
+            joins,
+            np.stack([u[:, 0], fresh[:, 0]], 1),
+            epsilon,
+            usage=usage,
+            limits=limits,
+            cost=COST,
         )
         assert (one.open == first.open).all()
         drawn = one.draw(every, lambda i: allowed[i], CHANNEL, fresh[:, 1:])
@@ -92,10 +99,23 @@ def test_monte_carlo_confirms_the_propensities(epsilon):
     assert z.std() < 1.3
 
 
+def test_channels_are_drawn_by_what_they_tell_for_the_money():
+    counts, joins = np.ones((4000, 3), dtype=np.int64), np.ones(4000, dtype=bool)
+    rng = np.random.default_rng(3)
+    no_limit = {"usage": np.zeros((3, 0)), "limits": np.zeros(0)}
+    one = plan(counts, joins, rng.random((4000, 2)), 1.0, **no_limit, cost=COST)
+    allowed = np.ones(4, dtype=bool)
+    drawn = one.draw(slice(0, 4000), lambda _: allowed, np.arange(-1, 3), rng.random((4000, 2)))
+    expected = np.array([1.0, 1.0, np.sqrt(0.05 / 0.2), np.sqrt(0.05 / 4.5)])
+    expected /= expected.sum()
+    share = np.bincount(drawn, minlength=4) / 4000
+    assert (np.abs(share - expected) < 4 * np.sqrt(expected / 4000)).all()
+
+
 def test_who_does_not_join_never_explores():
     _, counts, greedy, joins = setting()
     u = uniforms(ids(60), 0, 0)[:, :2]
-    one = plan(counts, joins, u, 1.0, usage=np.zeros((3, 0)), limits=np.zeros(0))
+    one = plan(counts, joins, u, 1.0, usage=np.zeros((3, 0)), limits=np.zeros(0), cost=COST)
     assert not one.explores[~joins].any()
     assert not one.explores[:5].any(), "there is nothing to explore"
     alone = one.propensity(slice(0, 5), greedy[:5], CHANNEL[greedy[:5]], greedy[:5])
@@ -105,7 +125,7 @@ def test_who_does_not_join_never_explores():
 def test_no_epsilon_no_exploration():
     _, counts, _, joins = setting()
     u = uniforms(ids(60), 0, 0)[:, :2]
-    one = plan(counts, joins, u, 0.0, usage=np.ones((3, 1)), limits=np.ones(1))
+    one = plan(counts, joins, u, 0.0, usage=np.ones((3, 1)), limits=np.ones(1), cost=COST)
     assert not one.explores.any()
     assert one.reserve.tolist() == [0]
 

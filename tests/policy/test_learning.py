@@ -226,9 +226,12 @@ def test_effects_are_assumed_where_the_log_teaches_nothing(ledger, why):
 def test_effects_are_learnt_from_a_trial(kit):
     ledger = trial(0.4)
     policy = NextBestAction(CATALOGUE, payment=kit.Payment()).fit(ledger, "2026-06-01")
-    theta, phi = policy.effects_.factors(Snapshot(ledger, "2026-06-01"), CATALOGUE.actions)
+    snapshot = Snapshot(ledger, "2026-06-01")
+    (theta, phi), proceeds = policy.effects_.factors(snapshot, CATALOGUE.actions)
     letters = CATALOGUE.actions.channel == 1
     assert (theta @ phi.T)[0, letters] == pytest.approx(0.4, abs=0.15)
+    assert proceeds is not None
+    assert (proceeds[0] @ proceeds[1].T)[0, letters] == pytest.approx(0.4, abs=0.15)
     assert policy.effects_.note == ""
     table = policy.decide(ledger, "2026-06-01").to_arrow()
     assert set(table["channel"].to_pylist()) <= {"letter", "email"}

@@ -9,7 +9,7 @@ from collectopt import MarginalValue, load
 from collectopt.exceptions import NotFittedError
 from collectopt.features import FeatureMatrix
 from collectopt.models.boosting import expit
-from collectopt.policy.marginal import Value, _factors
+from collectopt.policy.marginal import Value, action_factors
 from collectopt.schema import ActionSet, DecisionLog
 from collectopt.simulation import Book
 
@@ -48,7 +48,7 @@ def learnt(n, effect, seed, chosen_by_x=False, hidden=False):
 
 
 def gains(value, X):
-    p = expit(value.of_state(X)[:, None] + value.of_actions(X, _factors(ACTIONS)))
+    p = expit(value.of_state(X)[:, None] + value.of_actions(X, action_factors(ACTIONS)))
     return p - p[:, [0]]
 
 

@@ -13,8 +13,9 @@ regression, with application to genetic fine mapping (SuSiE). JRSS B 82.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,10 @@ class Mains:
         flags = np.isnan(X[:, self.gaps]).astype(np.float64)
         return np.column_stack([np.where(np.isnan(z), 0.0, z), flags])
 
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Give the attributes by name, to be saved."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def wide(self, Z: Float) -> Float:
         """Put the products beside the columns that :meth:`apply` gave."""
         return np.column_stack([Z, Z[:, self.pairs[:, 0]] * Z[:, self.pairs[:, 1]]])
@@ -120,35 +125,118 @@ class Line:
         return np.asarray(self.level + (columns - self.centre) @ self.coef, dtype=np.float64)
 
 
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What a regression needs to know of n rows of p columns and an outcome.
+
+    Attributes
+    ----------
+    n : float
+        Rows; fewer where they are not independent.
+    level : float
+    centre : (p,) float64
+        Means that were taken off.
+    gram : (p, p) float64
+    score : (p,) float64
+        Sums of products of the columns, and of the columns with the outcome.
+    spread : float
+        Sum of squares of the outcome.
+    """
+
+    n: float
+    level: float
+    centre: Float
+    gram: Float
+    score: Float
+    spread: float
+
+    @classmethod
+    def of(cls, columns: Float, y: Float) -> Self:
+        """Take means off ``columns`` (n, p) and ``y`` (n,), and sum up."""
+        level, centre = float(y.mean()), columns.mean(axis=0)
+        C, r = columns - centre, y - level
+        return cls(len(y), level, centre, C.T @ C, C.T @ r, float(r @ r))
+
+    @classmethod
+    def beside(cls, first: Float, blocks: Iterable[tuple[slice, Float]], y: Float) -> Self:
+        """Sum up columns that come in blocks of rows, without what a first one (n,) explains.
+
+        ``centre`` is then the coefficient of each column on the first one, ``level`` that of y.
+        """
+        size, gram, cross, score = float(first @ first), None, None, None
+        for rows, columns in blocks:
+            part = columns.T @ columns, columns.T @ first[rows], columns.T @ y[rows]
+            if gram is None or cross is None or score is None:
+                gram, cross, score = part
+            else:
+                gram, cross, score = gram + part[0], cross + part[1], score + part[2]
+        assert gram is not None
+        assert cross is not None
+        assert score is not None
+        size = max(size, 1e-300)
+        level, centre = float(first @ y) / size, cross / size
+        return cls(
+            len(y),
+            level,
+            centre,
+            gram - size * np.outer(centre, centre),
+            score - size * level * centre,
+            float(y @ y) - size * level**2,
+        )
+
+    def take(self, count: int) -> Moments:
+        """Keep the first columns."""
+        k = slice(count)
+        return replace(self, centre=self.centre[k], gram=self.gram[k, k], score=self.score[k])
+
+    def thinned(self, factor: float) -> Moments:
+        """Count as if there were so many times fewer rows."""
+        return replace(
+            self,
+            n=self.n / factor,
+            gram=self.gram / factor,
+            score=self.score / factor,
+            spread=self.spread / factor,
+        )
+
+
 def ridge(columns: Float, y: Float) -> Line:
     """Regress ``y`` (n,) on ``columns`` (n, p); the penalty maximises the evidence."""
-    level, centre = float(y.mean()), columns.mean(axis=0)
-    C = columns - centre
-    n, p = C.shape
-    values, vectors = np.linalg.eigh(C.T @ C)
+    moments = Moments.of(columns, y)
+    return Line(moments.level, moments.centre, ridge_of(moments))
+
+
+def ridge_of(moments: Moments) -> Float:
+    """Coefficients of a ridge regression whose penalty maximises the evidence, (p,)."""
+    n, p = moments.n, len(moments.score)
+    values, vectors = np.linalg.eigh(moments.gram)
     values = np.maximum(values, 0.0)
-    b = vectors.T @ (C.T @ (y - level))
-    noise = max(float(((y - level) ** 2).mean()), 1e-300)
+    b = vectors.T @ moments.score
+    noise = max(moments.spread / n, 1e-300)
     width = noise / max(values.max(initial=0.0), 1e-300)
     for _ in range(_SWEEPS):
         coef = b / (values + noise / width)
         used = float((values / (values + noise / width)).sum())
-        left = float(((y - level) ** 2).sum() - 2.0 * coef @ b + values @ coef**2)
+        left = float(moments.spread - 2.0 * coef @ b + values @ coef**2)
         noise = max(left / max(n - used, 1.0), 1e-300)
         # A width that runs to 0 says that there is nothing: keep it just above.
         width = max(float(coef @ coef) / max(used, 1e-12), 1e-12 * noise / n)
-    return Line(level, centre, vectors @ (b / (values + noise / width)) if p else np.zeros(0))
+    return np.asarray(vectors @ (b / (values + noise / width)) if p else np.zeros(0), np.float64)
 
 
 def sparse(columns: Float, y: Float) -> Line:
     """Regress ``y`` (n,) on the sum of a few single columns of ``columns`` (n, p)."""
-    level, centre = float(y.mean()), columns.mean(axis=0)
-    sd = columns.std(axis=0)
+    moments = Moments.of(columns, y)
+    return Line(moments.level, moments.centre, sparse_of(moments))
+
+
+def sparse_of(moments: Moments) -> Float:
+    """Coefficients of the sum of a few single columns, (p,)."""
+    n, p = moments.n, len(moments.score)
+    sd = np.sqrt(np.maximum(np.diag(moments.gram), 0.0) / n)
     scale = np.where(sd > 1e-12, sd, np.inf)
-    C = (columns - centre) / scale
-    n, p = C.shape
-    G, b = C.T @ C / n, C.T @ (y - level) / n
-    spread = max(float(((y - level) ** 2).mean()), 1e-300)
+    G, b = moments.gram / n / np.outer(scale, scale), moments.score / n / scale
+    spread = max(moments.spread / n, 1e-300)
     noise, effects = spread, np.zeros((_EFFECTS, p))
     for _ in range(_SWEEPS):
         before = effects.sum(axis=0)
@@ -159,7 +247,7 @@ def sparse(columns: Float, y: Float) -> Line:
         noise = max(spread - 2.0 * b @ total + total @ G @ total, 1e-6 * spread)
         if np.abs(total - before).max(initial=0.0) < 1e-6 * np.sqrt(spread):
             break
-    return Line(level, centre, effects.sum(axis=0) / scale)
+    return np.asarray(effects.sum(axis=0) / scale, dtype=np.float64)
 
 
 def _single(b: Float, variance: float) -> Float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from collectopt.models.priors import prior_effects
 from collectopt.schema.actions import ActionKind, ActionSet
 
 Float = npt.NDArray[np.float64]
@@ -22,8 +23,10 @@ _NOON, _SPAN = 13.0, 5.0
 class Factors:
     """Columns phi of K actions; the row of waiting is all zeros.
 
-    The first column says "a contact". The others are centred over the contacts of the log, so that
-    the effect of the first is that of the average contact and theirs are deviations from it.
+    The first column says "a contact", in the strength that published trials let expect of its
+    channel (:mod:`collectopt.models.priors`), 1 on average over the contacts of the log. The others
+    are centred over these, so that the effect of the first is that of the average contact and
+    theirs are deviations from what is expected.
 
     Attributes
     ----------
@@ -55,7 +58,9 @@ class Factors:
         contact = actions.is_contact
         columns: list[tuple[str, str, Float, float]] = []
         if tally[contact].sum():
-            columns.append(("contact", "contact", contact.astype(np.float64), tally[contact].sum()))
+            strength = prior_effects(actions)
+            strength = strength / np.average(strength[contact], weights=tally[contact])
+            columns.append(("contact", "contact", strength, tally[contact].sum()))
         for kind in _SPECIAL:
             is_kind = actions.kind == kind
             if tally[is_kind].sum():

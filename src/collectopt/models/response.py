@@ -1,9 +1,9 @@
-"""What an action changes: effects of its factors, learnt from a log with known propensities."""
+"""What an action changes: effects of its factors on an outcome, learnt from a log."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
-from collectopt.models.boosting import TreeOptions, Trees, check_matrix, check_vector
-from collectopt.models.contrasts import folds
+from collectopt.models.boosting import Trees, check_matrix, check_vector
+from collectopt.models.contrasts import Mains, Moments, folds, ridge_of, sparse_of
 from collectopt.models.factors import Factors, reference
+from collectopt.models.level import Level
 from collectopt.models.priors import prior_effects
+from collectopt.models.residuals import Residuals, room_of, stabilised, tied
 from collectopt.models.shrinkage import Shrunk, shrink
 from collectopt.schema.actions import ActionSet
 
@@ -25,11 +27,10 @@ Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]
 
-#: z that the evidence for effects must reach; below it all effects are zero.
-NEEDED_Z = 2.0
+#: z that the evidence for effects must reach, the better of two looks; below it all are zero.
+NEEDED_Z = 2.25
 _FOLDS = 5
-_TREES_FROM = 1000  # rows from which on the nuisance is half linear, half trees
-_CLIP = 10.0
+_BLOCK = 20_000  # rows whose products of columns are held at once
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Gate:
     Attributes
     ----------
     z : float
-        Slope of the outcome on effects learnt from other accounts, over its error clustered by
-        account.
+        The larger of two statistics, errors clustered by account: the effect of the average
+        contact over its error, and the slope of the outcome on effects learnt from other accounts.
     open : bool
-        Whether z reaches 2; else all effects are zero.
+        Whether z reaches 2.25; else all effects are zero.
     """
 
     z: float
@@ -50,20 +51,27 @@ class Gate:
 
 
 class ResponseModel:
-    """Effect of actions on an outcome, from a log whose propensities are known.
+    """Effect of actions on an outcome, from a log of what was tried.
 
-    The outcome is modelled as ``m(x) + (phi(a) - e(x)) . theta``: m(x) is what this x leads to
-    under the log's own policy, phi(a) are the factors of the action (a contact at all, then
+    The outcome is modelled as ``m(x) + b(x) (phi(a) - e(x)) . theta(x)``: m(x) is what this x leads
+    to under the log's own policy, phi(a) are the factors of the action (a contact at all, then
     channel, tone, offer and slot as deviations), e(x) their mean. Contacts that went to bad payers
-    do not make contacts look bad: rows are weighted by how unlikely their action was for them, and
-    only what differs from others of the same x counts.
+    do not make contacts look bad: only what differs from others of the same x counts.
 
-    Effects are shrunk by empirical Bayes: deviations to the common effect of a contact, that one to
-    zero. Where effects learnt from some accounts do not show on the others (:class:`Gate`), all
-    are zero.
+    theta is a constant for each factor, shrunk by empirical Bayes: deviations towards what
+    published trials let expect, all of it towards zero. What a contact brings at all depends on x
+    further: by the mean of a ridge regression and of a sparse one on columns and products of two,
+    both of which may find nothing. With ``room`` a share of all effects is in proportion to what is
+    left to gain or to lose, m(x) (1 - m(x)), as if effects were even on the scale of log odds;
+    shares are averaged by their evidence. Else b(x) = 1. Where the log shows no effects
+    (:class:`Gate`), all are zero.
 
     Parameters
     ----------
+    room : bool
+        Whether effects may be in proportion to m(x) (1 - m(x)), for outcomes from 0 to 1.
+    individual : bool
+        Whether the effect of a contact depends on x beyond b(x).
     folds : int
         Folds of the cross-fitting; an account is in one fold only.
     seed : int
@@ -74,18 +82,26 @@ class ResponseModel:
     factors : Factors
         phi (K, p) with names and counts.
     theta, stderr : (p,) float64
-        Effects and their posterior standard errors (clustered by account); zero if the gate is
-        shut.
+        Mean effects of the factors over the rows and their posterior standard errors (clustered by
+        account); theta is zero if the gate is shut.
     gate : Gate
+    room_share : float
+        Share of the effects that is in proportion to m(x) (1 - m(x)).
     ess : float
         Effective number of rows under the weights.
+    weighted : bool
+        Whether rows had to be weighted, see Notes.
 
     Notes
     -----
-    Weights are g(a) / propensity, g being the log's own frequencies of factors ("stabilised"),
-    clipped at ten times their mean. Under them the action is independent of x, so an error in m(x)
-    costs precision, not bias. Robinson (1988), Econometrica 56; Nie & Wager (2021), Biometrika
-    108; Robins, Hernan & Brumback (2000), Epidemiology 11 (stabilised weights).
+    That x explains the log's own choices is not taken on trust where propensities are known: the
+    effect of a contact is also computed with stabilised weights g(a) / propensity, g being the
+    log's frequencies of factors, clipped at ten times their mean, under which the action is
+    independent of whatever the choice looked at. If the two differ by more than four standard
+    errors, all rows are weighted; the price is precision.
+
+    Robinson (1988), Econometrica 56; Nie & Wager (2021), Biometrika 108 (R-learner); Robins, Hernan
+    & Brumback (2000), Epidemiology 11 (stabilised weights); Hausman (1978), Econometrica 46.
 
     Examples
     --------
@@ -99,7 +115,16 @@ class ResponseModel:
     (True, True)
     """
 
-    def __init__(self, *, folds: int = _FOLDS, seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        room: bool = False,
+        individual: bool = True,
+        folds: int = _FOLDS,
+        seed: int = 0,
+    ) -> None:
+        self.room = room
+        self.individual = individual
         self.folds = folds
         self.seed = seed
         self.factors: Factors | None = None
@@ -107,8 +132,12 @@ class ResponseModel:
         self.stderr: Float = np.zeros(0)
         self.gate = Gate(0.0, open=False)
         self.ess = 0.0
-        self._level: _Level | None = None
-        self._mean_phi: _Level | None = None
+        self.weighted = False
+        self._level: Level | None = None
+        self._mean_phi: Level | None = None
+        self._tilt: _Tilt | None = None
+        self.room_share = 0.0
+        self._mean_room = 1.0
         self._range = (-np.inf, np.inf)
 
     def fit(
@@ -118,7 +147,7 @@ class ResponseModel:
         *,
         action: npt.ArrayLike,
         actions: ActionSet,
-        propensity: npt.ArrayLike,
+        propensity: npt.ArrayLike | None = None,
         account: npt.ArrayLike | None = None,
     ) -> Self:
         """Learn effects from logged decisions whose outcomes are over.
@@ -133,8 +162,9 @@ class ResponseModel:
             Row of ``actions`` that was played.
         actions : ActionSet
             K actions, row 0 = wait.
-        propensity : (n,) float
-            Probability with which exactly this action was played, in (0, 1].
+        propensity : (n,) float, optional
+            Probability with which exactly this action was played, in (0, 1]. Default: unknown; the
+            effects then hold only if X has all that the choice looked at.
         account : (n,) int, optional
             Who it was; rows of one account are not independent. Default: all different.
 
@@ -152,48 +182,69 @@ class ResponseModel:
         n = len(matrix)
         outcome = check_vector(y, n, "y")
         played = check_vector(action, n, "action", low=0.0).astype(np.int64)
-        chance = check_vector(propensity, n, "propensity", low=0.0)
+        chance = None
+        if propensity is not None:
+            chance = check_vector(propensity, n, "propensity", low=0.0)
         who = np.arange(n) if account is None else np.asarray(account)
-        self._check(n, played, chance, who, len(actions))
+        self._check(n, played, chance, who, len(actions), outcome)
         _, cluster = np.unique(who, return_inverse=True)
 
         self.factors = Factors.of(actions, played)
-        phi = self.factors.phi[played]
-        weight = _weights(reference(actions, played)[played] / chance)
-        self.ess = float(weight.sum() ** 2 / (weight**2).sum())
         self._range = (float(outcome.min()), float(outcome.max()))
         fold = folds(cluster, self.folds, self.seed)
-        residual, left = _residuals(matrix, outcome, phi, weight, fold)
-        self._estimate(residual, left, weight, cluster, fold)
-        design = _Design.of(matrix, weight)
-        self._level = design.fit(outcome[:, None])
-        self._mean_phi = design.fit(phi, trees=False)
+        phi = self.factors.phi[played]
+        rest = Residuals.of(matrix, outcome, phi, fold, chance=chance)
+        self.weighted = False
+        if chance is not None:
+            weight = stabilised(reference(actions, played)[played] / chance)
+            self.weighted = rest.disagrees(weight, cluster)
+            if self.weighted:
+                rest = Residuals.of(matrix, outcome, phi, fold, chance=chance, weight=weight)
+        self.ess = float(rest.weight.sum() ** 2 / (rest.weight**2).sum())
+        self.room_share = _room_share(rest) if self.room and phi.shape[1] else 0.0
+        self._mean_room = rest.mean_room
+        rest = rest.tied(self.room_share)
+        self._estimate(rest, cluster, fold)
+        self._level = Level.fit(matrix, outcome[:, None], rest.weight)
+        self._mean_phi = Level.fit(matrix, phi, rest.weight, trees=False)
+        self._tilt = None
+        if self.individual and self.gate.open and self.factors.names and matrix.shape[1]:
+            self._tilt = _Tilt.learn(self._mean_phi.mains, matrix, rest, self.theta, cluster)
         return self
 
     @property
     def effects(self) -> Float:
-        """Change of the outcome by each action against waiting, (K,)."""
-        return np.asarray(self._fitted("effects").phi @ self.theta, dtype=np.float64)
+        """Mean change of the outcome by each action against waiting, (K,)."""
+        phi = self._fitted("effects").phi
+        return np.asarray(phi @ self.theta, dtype=np.float64)
+
+    @property
+    def effects_stderr(self) -> Float:
+        """Posterior standard errors of :attr:`effects`, (K,)."""
+        phi = self._fitted("effects_stderr").phi
+        variance = np.einsum("kp,pq,kq->k", phi, self._covariance, phi)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)), dtype=np.float64)
 
     def effect_factors(self, X: npt.ArrayLike) -> tuple[Float, Float]:
-        """Effects as theta (1, p) and phi (K, p): ``theta @ phi.T`` is the change by each action.
+        """Effects as theta (n, p) and phi (K, p): ``theta @ phi.T`` is the change by each action.
 
         Parameters
         ----------
         X : (n, d) array
-            As in ``fit``. Effects are the same for everybody, so only its shape is checked.
+            As in ``fit``. Where effects are the same for everybody, theta is (1, p).
         """
-        check_matrix(X)
-        return self.theta[None, :], self._fitted("effect_factors").phi
+        phi = self._fitted("effect_factors").phi
+        assert self._level is not None
+        matrix = check_matrix(X, self._level.width)
+        if not self.gate.open or not (self.room_share or self._tilt):
+            return self.theta[None, :], phi
+        return self._theta(matrix, self._level.predict(matrix)[:, 0]), phi
 
     def predict_wait(self, X: npt.ArrayLike) -> Float:
         """Outcome to be expected without any action, (n,)."""
         self._fitted("predict_wait")
         assert self._level is not None
-        assert self._mean_phi is not None
-        matrix = check_matrix(X, self._level.width)
-        level = self._level.predict(matrix)[:, 0] - self._mean_phi.predict(matrix) @ self.theta
-        return np.clip(level, *self._range)
+        return self._wait(check_matrix(X, self._level.width))[0]
 
     def predict_response(self, X: npt.ArrayLike) -> Float:
         """Outcome to be expected under each action.
@@ -209,8 +260,10 @@ class ResponseModel:
             Within the range of the outcomes of the log. Use ``effect_factors`` where accounts x
             actions do not fit into memory.
         """
-        wait = self.predict_wait(X)
-        return np.clip(wait[:, None] + self.effects[None, :], *self._range)
+        phi = self._fitted("predict_response").phi
+        assert self._level is not None
+        wait, theta = self._wait(check_matrix(X, self._level.width))
+        return np.clip(wait[:, None] + theta @ phi.T, *self._range)
 
     def save(self, directory: str | Path) -> None:
         """Write ``response.json``, ``response.npz`` and the trees' text into a directory."""
@@ -220,20 +273,29 @@ class ResponseModel:
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         content = {
-            "format": 1,
-            "folds": self.folds,
-            "seed": self.seed,
+            "format": 2,
+            "parameters": {
+                "room": self.room,
+                "individual": self.individual,
+                "folds": self.folds,
+                "seed": self.seed,
+            },
             "names": factors.names,
             "family": factors.family,
             "gate": {"z": self.gate.z, "open": self.gate.open},
             "ess": self.ess,
+            "weighted": self.weighted,
+            "room_share": self.room_share,
+            "mean_room": self._mean_room,
             "range": self._range,
         }
         (path / "response.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         arrays: dict[str, npt.NDArray[Any]] = {"phi": factors.phi, "count": factors.count}
-        arrays |= {"theta": self.theta, "stderr": self.stderr}
-        for name, part in (("level", self._level), ("mean_phi", self._mean_phi)):
-            arrays |= {f"{name}_{key}": values for key, values in part.arrays().items()}
+        arrays |= {"theta": self.theta, "stderr": self.stderr, "covariance": self._covariance}
+        for name, part in (("level", self._level), ("phi_level", self._mean_phi)):
+            arrays |= {f"{name}.{key}": values for key, values in part.arrays().items()}
+        if self._tilt is not None:
+            arrays |= {"tilt.centre": self._tilt.centre, "tilt.coef": self._tilt.coef}
         with (path / "response.npz").open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         text = "" if self._level.trees is None else self._level.trees.to_text()
@@ -254,48 +316,91 @@ class ResponseModel:
             text = (path / "response.txt").read_text(encoding="utf-8")
             with np.load(path / "response.npz", allow_pickle=False) as stored:
                 arrays = dict(stored)
-            model = cls(folds=content["folds"], seed=content["seed"])
+            model = cls(**content["parameters"])
             model.factors = Factors(
                 tuple(content["names"]), tuple(content["family"]), arrays["phi"], arrays["count"]
             )
             model.theta, model.stderr = arrays["theta"], arrays["stderr"]
+            model._covariance = arrays["covariance"]
             model.gate = Gate(**content["gate"])
-            model.ess = content["ess"]
+            model.ess, model.weighted = content["ess"], content["weighted"]
+            model.room_share, model._mean_room = content["room_share"], content["mean_room"]
             model._range = tuple(content["range"])
             trees = Trees.from_text(text) if text else None
-            model._level = _Level.of("level", arrays, trees)
-            model._mean_phi = _Level.of("mean_phi", arrays, None)
+            model._level = Level.of(_under("level.", arrays), trees)
+            model._mean_phi = Level.of(_under("phi_level.", arrays), None)
+            if "tilt.coef" in arrays:
+                model._tilt = _Tilt(
+                    model._mean_phi.mains, arrays["tilt.centre"], arrays["tilt.coef"]
+                )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable ResponseModel in {path}: {error}") from error
         return model
 
     def __repr__(self) -> str:
-        return f"ResponseModel(folds={self.folds}, seed={self.seed})"
+        own = f"room={self.room}, individual={self.individual}"
+        return f"ResponseModel({own}, folds={self.folds}, seed={self.seed})"
 
     def summary(self) -> str:
         """One line a factor: effect, standard error and logged rows behind it."""
         factors = self._fitted("summary")
         state = "open" if self.gate.open else "shut: all effects are zero"
         lines = [f"gate {state} (z = {self.gate.z:.2f}); effective rows {self.ess:.0f}"]
+        if self.weighted:
+            lines.append("rows are weighted: x does not explain the choices of the log")
+        if self.room:
+            lines.append(f"{self.room_share:.0%} of the effects in proportion to the room to gain")
         for row in zip(factors.names, self.theta, self.stderr, factors.count, strict=True):
             lines.append("{:<20} {:+.4f} +- {:.4f}  n={}".format(*row))
         return "\n".join(lines)
 
     # -- inside ------------------------------------------------------------------------------
 
+    _covariance: Float = np.zeros((0, 0))
+
     def _fitted(self, method: str) -> Factors:
         if self.factors is None:
             raise NotFittedError.of(self, method)
         return self.factors
 
-    def _check(self, n: int, played: Int, chance: Float, who: npt.NDArray[Any], k: int) -> None:
+    def _theta(self, X: Matrix, level: Float) -> Float:
+        """Effects of the factors for each row, (n, p)."""
+        theta = np.tile(self.theta, (len(X), 1))
+        if self._tilt is not None:
+            theta[:, 0] += self._tilt(X)
+        return theta * tied(room_of(level), self.room_share, self._mean_room)[:, None]
+
+    def _wait(self, X: Matrix) -> tuple[Float, Float]:
+        """Outcome without any action (n,), and effects of the factors (n, p)."""
+        assert self._level is not None
+        assert self._mean_phi is not None
+        level = self._level.predict(X)[:, 0]
+        theta = self._theta(X, level)
+        wait = level - (self._mean_phi.predict(X) * theta).sum(axis=1)
+        return np.clip(wait, *self._range), theta
+
+    def _check(  # noqa: PLR0917
+        self,
+        n: int,
+        played: Int,
+        chance: Float | None,
+        who: npt.NDArray[Any],
+        k: int,
+        y: Float,
+    ) -> None:
+        if self.room and n and (y.min() < 0.0 or y.max() > 1.0):
+            outside = np.flatnonzero((y < 0.0) | (y > 1.0)).tolist()
+            found = str(y[outside[0]])
+            expected = "from 0 to 1, as room=True says"
+            raise InputError.of("y", None, expected=expected, found=found, rows=outside)
+        given = np.ones(n) if chance is None else chance
         for name, wrong, expected in (
             ("action", played >= k, f"rows of actions, 0..{k - 1}"),
-            ("propensity", (chance <= 0.0) | (chance > 1.0), "within (0, 1]"),
+            ("propensity", (given <= 0.0) | (given > 1.0), "within (0, 1]"),
         ):
             if wrong.any():
                 rows = np.flatnonzero(wrong).tolist()
-                found = str((played if name == "action" else chance)[rows[0]])
+                found = str((played if name == "action" else given)[rows[0]])
                 raise InputError.of(name, None, expected=expected, found=found, rows=rows)
         if len(np.unique(played)) < 2:
             raise InputError.of(
@@ -316,195 +421,92 @@ class ResponseModel:
                 hint="With less, use prior_effects(actions).",
             )
 
-    def _estimate(self, r: Float, s: Float, weight: Float, cluster: Int, fold: Int) -> None:
-        """Shrink the effects of all rows; open the gate if they show on accounts not used."""
+    def _estimate(self, rest: Residuals, cluster: Int, fold: Int) -> None:
+        """Shrink the effects of all rows; open the gate if they show."""
         assert self.factors is not None
-        family = self.factors.family
-        found = shrink(r, s, weight, cluster, family)
-        guess = np.zeros(len(r))
+        family, weight = self.factors.family, rest.weight
+        found = shrink(rest.outcome, rest.factors, weight, cluster, family)
+        guess = np.zeros(len(weight))
         for k in range(self.folds):
-            rest = fold != k
-            guess[~rest] = (
-                s[~rest] @ shrink(r[rest], s[rest], weight[rest], cluster[rest], family).theta
+            out, into = fold == k, fold != k
+            learnt = shrink(
+                rest.outcome[into], rest.factors[into], weight[into], cluster[into], family
             )
-        score = np.bincount(cluster, weight * guess * r)
-        spread = float(np.sqrt((score**2).sum()))
-        z = float(score.sum() / spread) if spread > 0.0 else 0.0
-        self.gate = Gate(z, open=z >= NEEDED_Z)
-        kept = found if self.gate.open else Shrunk(np.zeros(len(family)), found.stderr)
-        self.theta, self.stderr = kept.theta, kept.stderr
-
-
-def _weights(ratio: Float) -> Float:
-    weight = np.minimum(ratio / ratio.mean(), _CLIP)
-    return np.asarray(weight / weight.mean(), dtype=np.float64)
-
-
-def _residuals(X: Matrix, y: Float, phi: Float, weight: Float, fold: Int) -> tuple[Float, Float]:
-    """Outcome and factors less what x alone says, by models of other accounts."""
-    residual, left = np.empty(len(y)), np.empty(phi.shape)
-    for k in np.unique(fold):
-        rest, own = fold != k, fold == k
-        design = _Design.of(X[rest], weight[rest])
-        level, mean = design.fit(y[rest, None]), design.fit(phi[rest], trees=False)
-        Z = design.standard(X[own])
-        residual[own] = y[own] - level.predict(X[own], Z)[:, 0]
-        left[own] = phi[own] - mean.predict(X[own], Z)
-    return residual, left
-
-
-@dataclass(frozen=True, eq=False)
-class _Scaling:
-    """How x enters the ridge.
-
-    Attributes
-    ----------
-    centre, scale : (d,) float64
-        Standardisation; values are clipped at five standard deviations, missing ones are 0.
-    log : (d,) bool
-        Columns with a long right tail, of which the logarithm is taken first.
-    """
-
-    centre: Float
-    scale: Float
-    log: npt.NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, X: Matrix, weight: Float) -> _Scaling:
-        wide = X.astype(np.float64)
-        log = _is_skewed(wide)
-        wide[:, log] = np.log1p(np.maximum(wide[:, log], 0.0))
-        known = ~np.isnan(wide)
-        mass = np.maximum(weight @ known, 1e-12)
-        wide[~known] = 0.0
-        centre = weight @ wide / mass
-        wide -= centre
-        wide[~known] = 0.0
-        square = weight @ np.square(wide, out=wide) / mass
-        scale = np.where(square > 1e-18, np.sqrt(square), np.inf)
-        return cls(centre, scale, log)
-
-    def standard(self, X: Matrix) -> Float:
-        """Standardised columns, and one of ones, (n, d + 1)."""
-        n, d = X.shape
-        z = np.ones((n, d + 1))
-        wide = z[:, :d]
-        wide[:] = X
-        wide[:, self.log] = np.log1p(np.maximum(wide[:, self.log], 0.0))
-        wide -= self.centre
-        wide /= self.scale
-        np.clip(wide, -5.0, 5.0, out=wide)
-        wide[np.isnan(wide)] = 0.0
-        return z
-
-
-@dataclass(frozen=True, eq=False)
-class _Design:
-    """Rows on which several targets are regressed.
-
-    Attributes
-    ----------
-    X : (n, d) float32
-    weight : (n,) float64
-    scaling : _Scaling
-    Z : (n, d + 1) float64
-        Standardised.
-    gram : (d + 1, d + 1) float64
-        Z'WZ with the penalty.
-    """
-
-    X: Matrix
-    weight: Float
-    scaling: _Scaling
-    Z: Float
-    gram: Float
-
-    @classmethod
-    def of(cls, X: Matrix, weight: Float) -> _Design:
-        scaling = _Scaling.of(X, weight)
-        Z = scaling.standard(X)
-        penalty = np.full(Z.shape[1], 5.0 + 0.5 * X.shape[1])
-        penalty[-1] = 0.0
-        gram = Z.T @ (weight[:, None] * Z) + np.diag(penalty) + 1e-9 * np.eye(Z.shape[1])
-        return cls(X, weight, scaling, Z, gram)
-
-    def standard(self, X: Matrix) -> Float:
-        """Other rows in the same standardisation."""
-        return self.scaling.standard(X)
-
-    def fit(self, targets: Float, *, trees: bool = True) -> _Level:
-        """Regress targets (n, t)."""
-        beta = np.linalg.solve(self.gram, self.Z.T @ (self.weight[:, None] * targets))
-        start = float(np.average(targets[:, 0], weights=self.weight))
-        booster = None
-        if trees and len(self.X) >= _TREES_FROM and self.X.shape[1]:
-            booster = Trees.fit(
-                self.X,
-                targets[:, 0] - start,
-                options=TreeOptions(rounds=60, rate=0.05, leaves=7, min_leaf=200),
-                objective="regression",
-                weight=self.weight,
-            )
-        return _Level(self.scaling, np.asarray(beta, np.float64), start, booster)
-
-
-@dataclass(frozen=True, eq=False)
-class _Level:
-    """Weighted mean of some targets given x: ridge, and for the outcome half LightGBM.
-
-    Attributes
-    ----------
-    scaling : _Scaling
-    beta : (d + 1, t) float64
-        Ridge coefficients, the constant last.
-    start : float
-    trees : Trees or None
-        Boosted mean of the only target, from ``start`` on.
-    """
-
-    scaling: _Scaling
-    beta: Float
-    start: float
-    trees: Trees | None
-
-    @property
-    def width(self) -> int:
-        return len(self.scaling.centre)
-
-    def predict(self, X: Matrix, Z: Float | None = None) -> Float:
-        """Mean of the targets, (n, t); ``Z`` is x standardised, where that is known."""
-        linear = (self.scaling.standard(X) if Z is None else Z) @ self.beta
-        if self.trees is None:
-            return np.asarray(linear, dtype=np.float64)
-        return np.asarray(
-            0.5 * linear + 0.5 * (self.start + self.trees.score(X))[:, None], dtype=np.float64
+            guess[out] = rest.factors[out] @ learnt.theta
+        z = max(
+            abs(clustered_z(rest.factors[:, 0] * rest.outcome * weight, cluster)),
+            clustered_z(guess * rest.outcome * weight, cluster),
         )
+        self.gate = Gate(z, open=z >= NEEDED_Z)
+        kept = found if self.gate.open else Shrunk(np.zeros(len(family)), found.covariance)
+        self.theta, self.stderr, self._covariance = kept.theta, kept.stderr, kept.covariance
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {
-            "centre": self.scaling.centre,
-            "scale": self.scaling.scale,
-            "log": self.scaling.log,
-            "beta": self.beta,
-            "start": np.array(self.start),
-        }
+
+@dataclass(frozen=True, eq=False)
+class _Tilt:
+    """How the effect of a contact depends on x, on top of its mean.
+
+    Attributes
+    ----------
+    mains : Mains
+    centre, coef : (q,) float64
+        Mean of the columns and products where the effect is seen, and their coefficients.
+    """
+
+    mains: Mains
+    centre: Float
+    coef: Float
 
     @classmethod
-    def of(cls, name: str, arrays: dict[str, npt.NDArray[Any]], trees: Trees | None) -> _Level:
-        part: Sequence[Any] = [arrays[f"{name}_{key}"] for key in _LEVEL]
-        scaling = _Scaling(part[0], part[1], part[2].astype(np.bool_))
-        return cls(scaling, part[3], float(part[4]), trees)
+    def learn(cls, mains: Mains, X: Matrix, rest: Residuals, theta: Float, cluster: Int) -> Self:
+        """Regress what the mean effects leave on the contact times columns of x."""
+        root = np.sqrt(rest.weight)
+        contact = rest.factors[:, 0] * root
+        left = (rest.outcome - rest.factors @ theta) * root
+
+        def blocks() -> Iterator[tuple[slice, Float]]:
+            for start in range(0, len(X), _BLOCK):
+                rows = slice(start, min(start + _BLOCK, len(X)))
+                yield rows, contact[rows, None] * mains.wide(mains.apply(X[rows]))
+
+        moments = Moments.beside(contact, blocks(), left)
+        own = contact * left
+        shared = (np.bincount(cluster, own) ** 2).sum() / max(float((own**2).sum()), 1e-300)
+        moments = moments.thinned(max(float(shared), 1.0))
+        plain = len(mains.mean) + len(mains.gaps)
+        coef = 0.5 * sparse_of(moments)
+        coef[:plain] += 0.5 * ridge_of(moments.take(plain))
+        return cls(mains, moments.centre, coef)
+
+    def __call__(self, X: Matrix) -> Float:
+        """Further effect of a contact for each row, (n,)."""
+        wide = self.mains.wide(self.mains.apply(X))
+        return np.asarray((wide - self.centre) @ self.coef, dtype=np.float64)
 
 
-_LEVEL = ("centre", "scale", "log", "beta", "start")
+def _room_share(rest: Residuals) -> float:
+    """Average over shares by how much better the outcome is explained with them.
+
+    That is the gain in R-loss of the effect of the average contact. Its z would mislead: where
+    there is more room there is more noise too, and z prefers what is precise to what is true.
+    """
+    shares = np.linspace(0.0, 1.0, 5)
+    noise = float(np.average(rest.outcome**2, weights=rest.weight))
+    gain = []
+    for part in map(rest.tied, shares.tolist()):
+        s = part.factors[:, 0]
+        score, size = (s * part.weight) @ rest.outcome, (s * part.weight) @ s
+        gain.append(0.5 * score**2 / max(float(size), 1e-300) / max(noise, 1e-300))
+    weight = np.exp(np.array(gain) - max(gain))
+    return float(weight @ shares / weight.sum())
 
 
-def _is_skewed(X: Float) -> npt.NDArray[np.bool_]:
-    """Find columns of non-negative numbers with a long right tail."""
-    if not len(X):
-        return np.zeros(X.shape[1], dtype=np.bool_)
-    with np.errstate(all="ignore"):
-        filled = X.T.copy()  # a column in one piece: faster to sort
-        filled[np.isnan(filled)] = 0.0
-        middle, top = np.quantile(filled, [0.5, 0.99], axis=1)
-        return np.asarray((filled.min(axis=1) >= 0.0) & (top > 10.0 * (middle + 1.0)), np.bool_)
+def clustered_z(score: Float, cluster: Int) -> float:
+    """Sum of scores over its standard error, rows of one cluster taken together."""
+    total = np.bincount(cluster, score)
+    spread = float(np.sqrt((total**2).sum()))
+    return float(total.sum() / spread) if spread > 0.0 else 0.0
+
+
+def _under(head: str, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    return {k.removeprefix(head): v for k, v in arrays.items() if k.startswith(head)}

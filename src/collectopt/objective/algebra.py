@@ -47,6 +47,9 @@ class Block:
         EUR a complaint.
     unknown_value : float
         EUR that a relation is worth where `lifetime_value` is nan.
+    brought : ndarray (b, K), optional
+        Share of the open amount, discounted, that the action brings in the end and that would not
+        come anyway. None: not known; then p - p_wait stands for it.
     """
 
     p: Floats
@@ -61,6 +64,7 @@ class Block:
     discount_rate: float = 0.0
     complaint_cost: float = 0.0
     unknown_value: float = 0.0
+    brought: Floats | None = None
 
 
 class Objective:

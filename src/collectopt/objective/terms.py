@@ -15,12 +15,17 @@ from collectopt.objective.algebra import Block, Floats, Objective, Term
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ExpectedRecovery(Term):
-    """Money that comes within the horizon because of the action: open amount x uplift.
+    """Money that comes because of the action.
+
+    Open amount x what the action brings in the end, where that was learnt; else open amount x the
+    change of P(paid within the horizon), which takes money that comes sooner for money that would
+    not come.
 
     Parameters
     ----------
     discounted : bool
-        Discount by the catalogue's yearly rate over the expected days to payment.
+        Discount by the catalogue's yearly rate over the expected days to payment. What was learnt
+        is discounted already.
 
     Examples
     --------
@@ -32,8 +37,10 @@ class ExpectedRecovery(Term):
     is_cost: ClassVar[bool] = False
 
     def euros(self, block: Block) -> Floats:
-        """Open amount x (p - p_wait), discounted."""
+        """Open amount x what is brought, discounted."""
         amount = block.open_amount
+        if block.brought is not None:
+            return amount * block.brought
         if self.discounted and block.discount_rate:
             amount = amount * (1.0 + block.discount_rate) ** (-block.days / 365.0)
         return amount * (block.p - block.p_wait)

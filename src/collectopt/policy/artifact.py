@@ -101,7 +101,9 @@ def _build(head: dict[str, Any], catalogue: Catalogue, rules: Rules, folder: Pat
         policy.payment_ = _model(content["payment"], folder / "payment")
         named = content["effects"]["model"]
         response = None if named is None else _model(named, folder / "response")
-        policy.effects_ = Effects.from_dict(content["effects"], response)
+        second = content["effects"]["proceeds"]
+        proceeds = None if second is None else _model(second, folder / "proceeds")
+        policy.effects_ = Effects.from_dict(content["effects"], response, proceeds)
         return policy
     raise ArtifactError(f"{folder / MARKER}: unknown kind of policy {head['kind']!r}")
 

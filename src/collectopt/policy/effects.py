@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collectopt.features import FeatureMatrix, compute
-from collectopt.policy.engine import Floats
+from collectopt.policy.engine import Bools, Floats
 from collectopt.policy.panel import decision_panel
 from collectopt.schema.actions import ActionSet
 from collectopt.schema.catalogue import Catalogue
@@ -18,17 +20,20 @@ from collectopt.schema.log import DecisionLog
 from collectopt.schema.snapshot import Snapshot
 
 ASSUMED = "The effect of the contact is assumed, not learnt"
+Matrix = NDArray[np.float32]
 _ROWS, _SIDE = 200, 30  # fewest rows of a log, and of waits and contacts in it, to learn from
+_FOLDS = 3
 
 
 @dataclass(frozen=True)
 class Effects:
-    """Effects of actions on the probability to pay.
+    """Effects of actions on the probability to pay, and on what comes in.
 
     Attributes
     ----------
     model : object or None
-        Fitted, with ``effect_factors(X) -> (theta, phi)``; None = assumed effects.
+        Of the probability that everything past due is paid within the horizon; fitted, with
+        ``effect_factors(X) -> (theta, phi)``; None = assumed effects.
     names : tuple of str or None
         Features of the model.
     categories : mapping of str to tuple of str
@@ -37,6 +42,8 @@ class Effects:
         What to know about the effects, printed among the reasons; empty where they are learnt.
     rows : int
         Logged decisions that the model was fitted on.
+    proceeds : object or None
+        Likewise, of the share of what was past due that comes in, discounted.
     """
 
     model: Any
@@ -44,11 +51,14 @@ class Effects:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     note: str = ""
     rows: int = 0
+    proceeds: Any = None
 
     def factors(
         self, snapshot: Snapshot, actions: ActionSet, matrix: FeatureMatrix | None = None
-    ) -> tuple[Floats, Floats]:
+    ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats] | None]:
         """Effects as theta (n, p) or (1, p) and phi (K, p); their product is the change.
+
+        First those on the probability, then those on the proceeds, if there is a model of them.
 
         Parameters
         ----------
@@ -61,14 +71,14 @@ class Effects:
             from collectopt.models.response import prior_effects
 
             effects = np.asarray(prior_effects(actions), dtype=np.float64)
-            return np.ones((1, 1)), effects[:, None]
+            return (np.ones((1, 1)), effects[:, None]), None
         X = np.zeros((len(snapshot), 0), dtype=np.float32)
         if self.names is not None:
             if matrix is None:
                 matrix = compute(snapshot, self.names, self.categories)
             X = matrix.values
-        theta, phi = self.model.effect_factors(X)
-        return np.atleast_2d(np.asarray(theta, np.float64)), np.asarray(phi, np.float64)
+        second = None if self.proceeds is None else _factors(self.proceeds, X)
+        return _factors(self.model, X), second
 
     def to_dict(self) -> dict[str, Any]:
         """All but the model, ready for JSON."""
@@ -78,10 +88,11 @@ class Effects:
             "categories": {name: list(values) for name, values in self.categories.items()},
             "note": self.note,
             "rows": self.rows,
+            "proceeds": None if self.proceeds is None else type(self.proceeds).__name__,
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], model: Any) -> Effects:
+    def from_dict(cls, data: Mapping[str, Any], model: Any, proceeds: Any = None) -> Effects:
         """Read what `to_dict` wrote."""
         return cls(
             model=model,
@@ -89,45 +100,64 @@ class Effects:
             categories={name: tuple(values) for name, values in data["categories"].items()},
             note=data["note"],
             rows=data["rows"],
+            proceeds=proceeds,
         )
 
 
 def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalogue) -> Effects:
-    """Fit a model of effects on the book's log, or fall back to assumed effects.
+    """Fit models of effects on the book's log, or fall back to assumed effects.
 
     Parameters
     ----------
     response : object or None
-        With ``fit`` (as `ResponseModel`) it is fitted; without it is taken as it is.
+        A model of the probability. With ``fit`` it is fitted; without it is taken as it is. None:
+        ``ResponseModel(room=True)``. Beside a `ResponseModel` goes another one of its kind, of the
+        proceeds.
     """
     if response is not None and not hasattr(response, "fit"):
         return Effects(response)
-    log, matrix, _ = decision_panel(
+    log, matrix, snapshot = decision_panel(
         ledger, as_of, horizon=f"{catalogue.horizon_days}D", catalogue=catalogue
     )
     why = _unusable(log)
     if why:
         return Effects(None, note=f"{ASSUMED}: {why}.")
-    if response is None:
-        from collectopt.models import ResponseModel
+    from collectopt.models import ResponseModel
 
-        response = ResponseModel()
-    kept = log.observed & (log.propensity < 1.0)  # what was certain teaches nothing of effects
-    model = response.fit(
+    second = None
+    response = ResponseModel(room=True, folds=_FOLDS) if response is None else response
+    if isinstance(response, ResponseModel):
+        from collectopt.models.proceeds import proceeds
+
+        came = proceeds(snapshot, matrix.values, as_of, yearly_rate=catalogue.discount_rate)
+        if (came.known & (log.propensity < 1.0)).sum() >= _ROWS:
+            second = _fitted(copy(response), log, came.share, came.known)
+    model = _fitted(response, log, log.reward, log.observed)
+    gate = getattr(second or model, "gate", None)
+    note = ""
+    if gate is not None and not gate.open:
+        note = f"The book's log shows no effect of contacts (z = {gate.z:.1f}), so none is counted."
+    rows = int((log.observed & (log.propensity < 1.0)).sum())
+    return Effects(model, matrix.names, dict(matrix.categories), note, rows, second)
+
+
+def _fitted(model: Any, log: DecisionLog, outcome: Floats, known: Bools) -> Any:
+    """Fit on what was left to chance: what was certain teaches nothing of effects."""
+    kept = known & (log.propensity < 1.0)
+    found = model.fit(
         log.X[kept],
-        log.reward[kept],
+        outcome[kept],
         action=log.action[kept],
         actions=log.actions,
         propensity=log.propensity[kept],
         account=log.account[kept],
     )
-    model = model or response
-    gate = getattr(model, "gate", None)
-    note = ""
-    if gate is not None and not gate.open:
-        note = f"The book's log shows no effect of contacts (z = {gate.z:.1f}), so none is counted."
-    names, categories = matrix.names, dict(matrix.categories)
-    return Effects(model, names, categories, note, int(kept.sum()))
+    return found or model
+
+
+def _factors(model: Any, X: Matrix) -> tuple[Floats, Floats]:
+    theta, phi = model.effect_factors(X)
+    return np.atleast_2d(np.asarray(theta, np.float64)), np.asarray(phi, np.float64)
 
 
 def _unusable(log: DecisionLog) -> str:

@@ -188,8 +188,9 @@ def choose(setting: Setting, case: Case) -> Outcome:
         ~(setting.state.vulnerable | wanted.waits | (wanted.yields > 0)),
         u[:, :2],
         setting.epsilon,
-        usage=_channel_usage(setting, usage),
+        usage=_by_channel(setting, usage),
         limits=limits,
+        cost=_by_channel(setting, setting.actions.cost[:, None])[:, 0],
     )
     allocation = allocate(wanted.best, wanted.usage, limits - exploration.reserve)
     greedy = wanted.action[np.arange(len(ids)), allocation.choice]
@@ -276,11 +277,11 @@ def _yields(state: State, best: Floats) -> Bools:
     return yields
 
 
-def _channel_usage(setting: Setting, usage: Floats) -> Floats:
+def _by_channel(setting: Setting, units: Floats) -> Floats:
     """Most that one action of each channel takes, (C, R)."""
     actions = setting.actions
     rows = [
-        usage[actions.is_contact & (actions.channel == c)].max(axis=0, initial=0.0)
+        units[actions.is_contact & (actions.channel == c)].max(axis=0, initial=0.0)
         for c in range(len(actions.channels))
     ]
     return np.stack(rows)

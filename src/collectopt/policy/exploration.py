@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+_CHEAPEST = 0.01  # EUR that a contact counts for at least
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Exploration:
     Accounts are put into cells of floor(1 / epsilon) by a stable hash. In each cell at most one
     account explores, each with probability epsilon exactly. A channel that takes of a limit is
     open to so many cells only as the reserve has units for it: whoever explores, the limits hold.
-    Who explores draws one of its open channels or to wait, all alike, then an allowed action of
-    that channel, all alike.
+    Who explores draws one of its open channels or to wait, a channel in proportion to its weight,
+    then an allowed action of that channel, all alike.
 
     Attributes
     ----------
@@ -36,6 +37,8 @@ class Exploration:
         Allowed actions of each channel.
     reserve : ndarray (R,)
         Units set aside.
+    weight : ndarray (C,)
+        Weight of each channel; that of waiting is 1.
     """
 
     epsilon: float
@@ -44,6 +47,7 @@ class Exploration:
     open: Bools
     counts: Ints
     reserve: Floats
+    weight: Floats
 
     def propensity(self, rows: slice, action: Ints, channel: Ints, greedy: Ints) -> Floats:
         """Probability of the action taken.
@@ -59,8 +63,9 @@ class Exploration:
         """
         joins, opened, counts = self.joins[rows], self.open[rows], self.counts[rows]
         i = np.arange(len(action))
-        drawn = np.where(channel >= 0, opened[i, channel] / np.maximum(counts[i, channel], 1), 0.0)
-        drawn = np.where(action == 0, 1.0, drawn) / (1.0 + opened.sum(axis=1))
+        share = opened[i, channel] * self.weight[channel] / np.maximum(counts[i, channel], 1)
+        drawn = np.where(channel >= 0, share, 0.0)
+        drawn = np.where(action == 0, 1.0, drawn) / (1.0 + opened @ self.weight)
         mixed = (1.0 - self.epsilon) * (action == greedy) + self.epsilon * drawn
         return np.where(joins, mixed, (action == greedy).astype(np.float64))
 
@@ -80,7 +85,8 @@ class Exploration:
         drawn = np.full(len(u), -1, dtype=np.int64)
         for i in np.flatnonzero(self.explores[rows]):
             open_channels = np.flatnonzero(self.open[rows][i])
-            pick = int(u[i, 0] * (1 + len(open_channels)))
+            edges = np.cumsum(np.r_[1.0, self.weight[open_channels]])
+            pick = int(np.searchsorted(edges[:-1], u[i, 0] * edges[-1], side="right"))
             if pick == 0:
                 drawn[i] = 0
                 continue
@@ -90,7 +96,14 @@ class Exploration:
 
 
 def plan(
-    counts: Ints, joins: Bools, u: Floats, epsilon: float, *, usage: Floats, limits: Floats
+    counts: Ints,
+    joins: Bools,
+    u: Floats,
+    epsilon: float,
+    *,
+    usage: Floats,
+    limits: Floats,
+    cost: Floats,
 ) -> Exploration:
     """Form cells, open channels to them and draw who explores.
 
@@ -108,6 +121,9 @@ def plan(
         Units that one action of a channel takes.
     limits : ndarray (R,)
         Units there are; the share epsilon of them is set aside at most.
+    cost : ndarray (C,)
+        EUR a contact. Channels are drawn in proportion to 1 / sqrt(cost), which tells most about
+        their effects for the money (Neyman's allocation with costs).
     """
     n, channels = counts.shape
     explores, opened = np.zeros(n, dtype=bool), np.zeros((n, channels), dtype=bool)
@@ -125,7 +141,9 @@ def plan(
         cells, taken = _cells(counts[members] > 0, cell, usage, epsilon * limits)
         opened[members] = (counts[members] > 0) & cells[cell]
         reserve = taken
-    return Exploration(epsilon, joins, explores, opened, counts, reserve)
+    price = np.maximum(cost, _CHEAPEST)
+    weight = np.sqrt(price.min(initial=np.inf) / price)
+    return Exploration(epsilon, joins, explores, opened, counts, reserve, weight)
 
 
 def _cells(possible: Bools, cell: Ints, usage: Floats, reserve: Floats) -> tuple[Bools, Floats]:

@@ -172,7 +172,7 @@ class Value:
             *(len(_FACTORS) + j for j, c in enumerate(context) if c in set(matrix.categorical)),
         ]
         action = Trees.fit(
-            np.column_stack([_factors(log.actions)[log.action[kept]], X[:, context]]),
+            np.column_stack([action_factors(log.actions)[log.action[kept]], X[:, context]]),
             reward,
             options=_ACTION,
             base=before + state.score(X),
@@ -235,7 +235,7 @@ def _context(trees: Trees, names: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(sorted([*history, *best[: _CONTEXT - len(history)]]))
 
 
-def _factors(actions: ActionSet) -> Matrix:
+def action_factors(actions: ActionSet) -> Matrix:
     """Factors of each action as trees see them, (K, 5); waiting has none."""
     hour = np.nan_to_num(actions.hour, nan=-1.0)
     columns = (actions.channel, actions.tone, actions.offer, hour, actions.day)
@@ -250,7 +250,7 @@ class _MarginalCase(Case):
 
     def __init__(self, value: Value, snapshot: Snapshot, state: State, actions: ActionSet) -> None:
         self.value, self.state, self.actions = value, state, actions
-        factors = _factors(actions)
+        factors = action_factors(actions)
         factors[actions.is_contact, _FACTORS.index("day")] = 0
         self.cells, cell = np.unique(factors, axis=0, return_inverse=True)
         self.cell: Ints = cell.reshape(-1).astype(np.int64)

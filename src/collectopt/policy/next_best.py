@@ -147,6 +147,8 @@ class NextBestAction(Policy):
     def _case(self, snapshot: Snapshot, state: State) -> tuple[Case, Mapping[str, Bools]]:
         outlook = self._outlook(snapshot, state)
         missing = ~(np.isfinite(outlook.p_wait) & np.isfinite(outlook.theta).all(axis=1))
+        if outlook.proceeds is not None:
+            missing |= ~np.isfinite(outlook.proceeds[0]).all(axis=1)
         why = {"the models give no probability for it": missing} if missing.any() else {}
         note = self._effects.note
         return _NextBestCase(outlook, state, self.objective, self.catalogue, note), why
@@ -155,7 +157,7 @@ class NextBestAction(Policy):
         actions, days = self.catalogue.actions, self.catalogue.horizon_days
         of_payment, of_effects = self._matrices(snapshot)
         p_wait, mean_days = _payments(self.payment_, snapshot, days, of_payment)
-        theta, phi = self._effects.factors(snapshot, actions, of_effects)
+        (theta, phi), proceeds = self._effects.factors(snapshot, actions, of_effects)
         worth = snapshot.ledger.accounts["lifetime_value"].take(snapshot.rows["account"])
         return Outlook(
             snapshot=snapshot,
@@ -167,6 +169,7 @@ class NextBestAction(Policy):
             days=mean_days,
             horizon_days=days,
             lifetime_value=worth.to_numpy(zero_copy_only=False).astype(np.float64),
+            proceeds=proceeds,
         )
 
     def _matrices(self, snapshot: Snapshot) -> tuple[FeatureMatrix | None, FeatureMatrix | None]:
@@ -190,7 +193,11 @@ class NextBestAction(Policy):
 
     @property
     def _models(self) -> dict[str, Any]:
-        models = {"payment": self.payment_, "response": self._effects.model}
+        models = {
+            "payment": self.payment_,
+            "response": self._effects.model,
+            "proceeds": self._effects.proceeds,
+        }
         return {name: model for name, model in models.items() if model is not None}
 
     def _write_models(self, folder: Path) -> None:
@@ -247,6 +254,15 @@ def _payments(
     return p[:, -1].copy(), mean
 
 
+def _some(theta: Floats, rows: Rows) -> Floats:
+    return theta if len(theta) == 1 else theta[rows]
+
+
+def _of_each(theta: Floats, phi: Floats, rows: Rows, action: Ints) -> Floats:
+    """Effect of one action a row, (b, 1)."""
+    return np.asarray((_some(theta, rows) * phi[action]).sum(axis=1, keepdims=True), np.float64)
+
+
 class _NextBestCase(Case):
     def __init__(
         self,
@@ -261,22 +277,30 @@ class _NextBestCase(Case):
 
     def block(self, rows: Rows, columns: Rows = ALL) -> Block:
         """Give what the terms of the objective see: some actions for all of the rows, (b, K)."""
-        outlook, phi = self.outlook, self.outlook.phi[columns]
+        outlook = self.outlook
         p_wait = outlook.p_wait[rows, None]
-        theta = outlook.theta if len(outlook.theta) == 1 else outlook.theta[rows]
-        uplift = np.clip(p_wait + theta @ phi.T, 0.0, 1.0) - p_wait
-        return self._block(rows, uplift, columns, axis=0)
+        effect = _some(outlook.theta, rows) @ outlook.phi[columns].T
+        uplift = np.clip(p_wait + effect, 0.0, 1.0) - p_wait
+        brought = None
+        if outlook.proceeds is not None:
+            theta, phi = outlook.proceeds
+            brought = np.broadcast_to(_some(theta, rows) @ phi[columns].T, uplift.shape)
+        return self._block(rows, uplift, brought, columns, axis=0)
 
     def taken(self, rows: slice, action: Ints) -> Block:
         """Give what the terms see of one action a row, (b, 1)."""
         outlook = self.outlook
         p_wait = outlook.p_wait[rows, None]
-        theta = outlook.theta if len(outlook.theta) == 1 else outlook.theta[rows]
-        effect = (theta * outlook.phi[action]).sum(axis=1, keepdims=True)
+        effect = _of_each(outlook.theta, outlook.phi, rows, action)
         uplift = np.clip(p_wait + effect, 0.0, 1.0) - p_wait
-        return self._block(rows, uplift, action, axis=1)
+        brought = None
+        if outlook.proceeds is not None:
+            brought = _of_each(*outlook.proceeds, rows, action)
+        return self._block(rows, uplift, brought, action, axis=1)
 
-    def _block(self, rows: Rows, uplift: Floats, pick: Rows, axis: int) -> Block:
+    def _block(
+        self, rows: Rows, uplift: Floats, brought: Floats | None, pick: Rows, axis: int
+    ) -> Block:
         outlook, actions = self.outlook, self.outlook.actions
         p_wait = outlook.p_wait[rows, None]
         return Block(
@@ -292,6 +316,7 @@ class _NextBestCase(Case):
             discount_rate=self.catalogue.discount_rate,
             complaint_cost=self.catalogue.value.complaint_cost,
             unknown_value=self.catalogue.value.lifetime_value,
+            brought=brought,
         )
 
     def values(self, rows: Rows, columns: Rows = ALL) -> Floats:

@@ -39,6 +39,9 @@ class Outlook:
     horizon_days : int
     lifetime_value : float64 array, shape (n,)
         EUR.
+    proceeds : (theta, phi) or None
+        The same for the share of the open amount that an action brings in the end, discounted,
+        and that would not come anyway; shapes (n, q) or (1, q) and (K, q). None: not known.
     """
 
     snapshot: Snapshot
@@ -50,6 +53,7 @@ class Outlook:
     days: Floats
     horizon_days: int
     lifetime_value: Floats
+    proceeds: tuple[Floats, Floats] | None = None
 
     def __len__(self) -> int:
         return len(self.p_wait)
