@@ -7,7 +7,7 @@ export OMP_NUM_THREADS := 1
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment bench-guard calibration notebook clean
+.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment bench-guard bench-uplift calibration notebook clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -26,6 +26,11 @@ $(VENV)/.dev: $(VENV)/.user
 # With the rivals of the payment benchmark.
 $(VENV)/.bench: $(VENV)/.user
 	@$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+# With the rivals of the uplift benchmark.
+$(VENV)/.uplift: $(VENV)/.user
+	@$(BIN)/python -m pip install --quiet --group uplift
 	@touch $@
 
 demo: $(VENV)/.user ## Simulated book -> train -> decide -> demo/report.html
@@ -49,7 +54,7 @@ types: $(VENV)/.dev ## mypy --strict
 real: $(VENV)/.user ## Yearly walk-forward on the road traffic fines (needs COLLECTOPT_DATA)
 	$(BIN)/python benchmarks/real.py
 
-headline: $(VENV)/.user ## The policy against a ladder in simulated books (half an hour on 2 cores)
+headline: $(VENV)/.user ## The policy against a ladder in simulated books (an hour on 2 cores)
 	$(BIN)/python benchmarks/headline.py
 
 headline-full: $(VENV)/.user ## The same with 12,000 accounts and 5 seeds (hours)
@@ -59,12 +64,16 @@ bench: $(VENV)/.user ## Speed beside the natural way
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/hazard.py
+	$(BIN)/python benchmarks/scoring.py
 
 bench-payment: $(VENV)/.bench ## Payment forecasts beside bars and rivals (needs COLLECTOPT_DATA)
 	$(BIN)/python benchmarks/payment.py
 
 bench-guard: $(VENV)/.user ## Learnt policies against the best constant action (needs COLLECTOPT_DATA)
 	$(BIN)/python benchmarks/guard.py
+
+bench-uplift: $(VENV)/.uplift ## Individual effects beside other libraries (needs COLLECTOPT_DATA)
+	$(BIN)/python benchmarks/uplift.py
 
 calibration: $(VENV)/.user ## Published trials, simulated against published
 	$(BIN)/python benchmarks/calibration.py

@@ -201,4 +201,22 @@ def effects_chapter(effects: pd.DataFrame) -> Section:
         for _, row in effects.iterrows()
     ]
     lead = "What a contact changes, learned from logged choices with known propensities."
-    return Section("Effects of the actions", lead, blocks=(Block(table=Table.of(columns, rows)),))
+    blocks = [Block(table=Table.of(columns, rows))]
+    if {"family", "level", "effect", "low", "high"} <= set(effects.columns):
+        blocks.insert(0, _effects_block(effects))
+    return Section("Effects of the actions", lead, blocks=tuple(blocks))
+
+
+def _effects_block(effects: pd.DataFrame) -> Block:
+    points = effects.assign(**{k: 100 * effects[k] for k in ("effect", "low", "high")})
+    groups = {str(name): part for name, part in points.groupby("family", sort=False)}
+    of = effects.attrs.get("of", "outcome")
+    plot = plots.intervals(groups, unit=f"change by one contact, points of the {of}")
+    caption = (
+        "What one contact changes, with 95 % intervals; every other factor as usual in the log. "
+        "Weak evidence is drawn to the average contact."
+    )
+    sure = int((effects["low"] > 0).sum())
+    conclusion = f"{sure} of {len(effects)} intervals lie above zero."
+    picture = Picture.of(plot, caption, conclusion=conclusion)
+    return Block("By channel, tone, offer and hour", figure=picture)

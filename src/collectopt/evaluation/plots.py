@@ -41,6 +41,7 @@ __all__ = [
     "clean",
     "gains",
     "histogram",
+    "intervals",
     "panels",
     "recovery",
     "reliability",
@@ -231,6 +232,48 @@ def bars(labels: Sequence[str], values: ArrayLike, *, unit: str, share: bool = F
     ax.set_xlabel(unit)
     if share:
         ax.xaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def intervals(groups: Mapping[str, pd.DataFrame], *, unit: str) -> Plot:
+    """Estimates with their intervals, one row a level, grouped.
+
+    Parameters
+    ----------
+    groups : mapping of str to DataFrame
+        Name of a group -> level, effect, low and high.
+    unit : str
+        What the position means.
+    """
+    count = sum(len(table) + 1 for table in groups.values())
+    figure, (ax,) = panels(1, width=5.2, height=0.75 + 0.22 * max(1, count))
+    at, labels, places = 0.0, [], []
+    for name, table in groups.items():
+        ax.annotate(
+            name,
+            (0.0, at),
+            xycoords=ax.get_yaxis_transform(),
+            xytext=(-6, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=8,
+            fontweight="bold",
+            color=INK,
+            annotation_clip=False,
+        )
+        y = at + 1.0 + np.arange(len(table))
+        ax.hlines(y, table["low"], table["high"], color=MODEL, linewidth=2.0, alpha=0.5)
+        ax.plot(table["effect"], y, "o", color=MODEL, markersize=4.5)
+        places += y.tolist()
+        labels += table["level"].astype(str).tolist()
+        at += len(table) + 1.0
+    ax.axvline(0.0, color=RIVAL, linewidth=0.8)
+    ax.set_yticks(places, labels)
+    ax.tick_params(axis="y", colors=INK)
+    ax.grid(visible=False, axis="y")
+    ax.set_ylim(at - 0.4, -0.6)
+    ax.set_xlabel(unit)
     return figure
 
 

@@ -322,6 +322,7 @@ def write_report(
             backtest=result,
             kpis=figures,
             decisions=decisions,
+            effects=policy.effects_table() if isinstance(policy, NextBestAction) else None,
             ledger=ledger,
         )
     metrics = {} if result is None else {k: round(v, 4) for k, v in result.metrics().items()}

@@ -91,6 +91,15 @@ class Mains:
         """Put the products beside the columns that :meth:`apply` gave."""
         return np.column_stack([Z, Z[:, self.pairs[:, 0]] * Z[:, self.pairs[:, 1]]])
 
+    def tilted(self, Z: Float, coef: Float) -> Float:
+        """Give ``wide(Z) @ coef`` (n,) without making products whose coefficient is 0."""
+        plain = Z.shape[1]
+        total = Z @ coef[:plain]
+        for at in np.flatnonzero(coef[plain:]):
+            i, j = self.pairs[at]
+            total += coef[plain + at] * Z[:, i] * Z[:, j]
+        return np.asarray(total, dtype=np.float64)
+
     def _moved(self, X: npt.NDArray[np.float32]) -> Float:
         values = X.astype(np.float64)
         return np.where(self.logs, np.log1p(np.maximum(values, 0.0)), values)

@@ -42,10 +42,15 @@ class Level:
 
     @classmethod
     def fit(
-        cls, X: Matrix, targets: Float, weight: Float | None = None, *, trees: bool = True
+        cls,
+        X: Matrix,
+        targets: Float,
+        mains: Mains,
+        weight: Float | None = None,
+        *,
+        trees: bool = True,
     ) -> Self:
         """Regress targets (n, t) on X (n, d); trees only where there is one target."""
-        mains = Mains.learn(X)
         w = np.ones(len(X)) if weight is None else weight
         Z = _with_ones(mains.apply(X))
         penalty = np.full(Z.shape[1], 5.0 + 0.5 * X.shape[1])
@@ -70,9 +75,10 @@ class Level:
         """Columns of X."""
         return len(self.mains.mean)
 
-    def predict(self, X: Matrix) -> Float:
-        """Mean of the targets, (n, t)."""
-        linear = np.asarray(_with_ones(self.mains.apply(X)) @ self.beta, dtype=np.float64)
+    def predict(self, X: Matrix, Z: Float | None = None) -> Float:
+        """Mean of the targets, (n, t); ``Z`` is ``mains.apply(X)`` where it is known."""
+        known = self.mains.apply(X) if Z is None else Z
+        linear = np.asarray(known @ self.beta[:-1] + self.beta[-1], dtype=np.float64)
         if self.trees is None:
             return linear
         return 0.5 * linear + 0.5 * (self.start + self.trees.score(X))[:, None]

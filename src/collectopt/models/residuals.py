@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from collectopt.models.contrasts import Mains
 from collectopt.models.level import Level
 
 Float = npt.NDArray[np.float64]
@@ -47,6 +48,7 @@ class Residuals:
         y: Float,
         phi: Float,
         fold: Int,
+        mains: Mains,
         *,
         chance: Float | None = None,
         weight: Float | None = None,
@@ -58,6 +60,8 @@ class Residuals:
         X, y, phi : (n, d), (n,), (n, p) arrays
             Features, outcome, factors of the action taken; all zero = waited.
         fold : (n,) int64
+        mains : Mains
+            Of X.
         chance : (n,) float64, optional
             Propensity of the action taken. The chance of any action is 1 less that of waiting,
             which rows that waited show without noise.
@@ -67,9 +71,9 @@ class Residuals:
         for k in np.unique(fold):
             into, out = fold != k, fold == k
             w = None if weight is None else weight[into]
-            level[out] = Level.fit(X[into], y[into, None], w).predict(X[out])[:, 0]
+            level[out] = Level.fit(X[into], y[into, None], mains, w).predict(X[out])[:, 0]
             known = None if chance is None or weight is not None else chance[into]
-            mean[out] = _mean_factors(X[into], phi[into], known, w, X[out])
+            mean[out] = _mean_factors(X[into], phi[into], mains, known, w, X[out])
         own = np.ones(len(y)) if weight is None else weight
         return cls(y - level, phi - mean, room_of(level), own)
 
@@ -98,17 +102,24 @@ class Residuals:
         return spread > 0.0 and abs(other - plain) > _DISAGREE * spread
 
 
-def _mean_factors(
-    X: Matrix, phi: Float, chance: Float | None, weight: Float | None, asked: Matrix
+def _mean_factors(  # noqa: PLR0917
+    X: Matrix,
+    phi: Float,
+    mains: Mains,
+    chance: Float | None,
+    weight: Float | None,
+    asked: Matrix,
 ) -> Float:
     """Mean factors given x for other rows: chance of any action x mean factors given one."""
     acted = np.asarray(phi.any(axis=1), dtype=np.bool_)
     if chance is not None and (~acted).sum() >= _WAITS:
         rest = chance[~acted]
-        model = Level.fit(X[~acted], 1.0 - rest[:, None], 1.0 / rest)
+        model = Level.fit(X[~acted], 1.0 - rest[:, None], mains, 1.0 / rest)
     else:
-        model = Level.fit(X, acted[:, None].astype(np.float64), weight)
-    given = Level.fit(X[acted], phi[acted], None if weight is None else weight[acted], trees=False)
+        model = Level.fit(X, acted[:, None].astype(np.float64), mains, weight)
+    given = Level.fit(
+        X[acted], phi[acted], mains, None if weight is None else weight[acted], trees=False
+    )
     return np.asarray(np.clip(model.predict(asked), 0.0, 1.0) * given.predict(asked), np.float64)
 
 

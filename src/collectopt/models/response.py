@@ -10,9 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.models.boosting import Trees, check_matrix, check_vector
+from collectopt.models.by_level import by_level
 from collectopt.models.contrasts import Mains, Moments, folds, ridge_of, sparse_of
 from collectopt.models.factors import Factors, reference
 from collectopt.models.level import Level
@@ -30,7 +32,8 @@ Matrix = npt.NDArray[np.float32]
 #: z that the evidence for effects must reach, the better of two looks; below it all are zero.
 NEEDED_Z = 2.25
 _FOLDS = 5
-_BLOCK = 20_000  # rows whose products of columns are held at once
+_BLOCK = 10_000  # rows whose products of columns are held at once
+_TRIFLE = 1e-3  # of the largest coefficient: what is smaller is left out
 
 
 @dataclass(frozen=True)
@@ -193,23 +196,24 @@ class ResponseModel:
         self._range = (float(outcome.min()), float(outcome.max()))
         fold = folds(cluster, self.folds, self.seed)
         phi = self.factors.phi[played]
-        rest = Residuals.of(matrix, outcome, phi, fold, chance=chance)
+        mains = Mains.learn(matrix)
+        rest = Residuals.of(matrix, outcome, phi, fold, mains, chance=chance)
         self.weighted = False
         if chance is not None:
             weight = stabilised(reference(actions, played)[played] / chance)
             self.weighted = rest.disagrees(weight, cluster)
             if self.weighted:
-                rest = Residuals.of(matrix, outcome, phi, fold, chance=chance, weight=weight)
+                rest = Residuals.of(matrix, outcome, phi, fold, mains, chance=chance, weight=weight)
         self.ess = float(rest.weight.sum() ** 2 / (rest.weight**2).sum())
         self.room_share = _room_share(rest) if self.room and phi.shape[1] else 0.0
         self._mean_room = rest.mean_room
         rest = rest.tied(self.room_share)
         self._estimate(rest, cluster, fold)
-        self._level = Level.fit(matrix, outcome[:, None], rest.weight)
-        self._mean_phi = Level.fit(matrix, phi, rest.weight, trees=False)
+        self._level = Level.fit(matrix, outcome[:, None], mains, rest.weight)
+        self._mean_phi = Level.fit(matrix, phi, mains, rest.weight, trees=False)
         self._tilt = None
         if self.individual and self.gate.open and self.factors.names and matrix.shape[1]:
-            self._tilt = _Tilt.learn(self._mean_phi.mains, matrix, rest, self.theta, cluster)
+            self._tilt = _Tilt.learn(mains, matrix, rest, self.theta, cluster)
         return self
 
     @property
@@ -225,6 +229,22 @@ class ResponseModel:
         variance = np.einsum("kp,pq,kq->k", phi, self._covariance, phi)
         return np.asarray(np.sqrt(np.maximum(variance, 0.0)), dtype=np.float64)
 
+    def table(self, actions: ActionSet) -> pd.DataFrame:
+        """Effects of a contact by channel, tone, offer and hour, all else as usual in the log.
+
+        Parameters
+        ----------
+        actions : ActionSet
+            As in ``fit``.
+
+        Returns
+        -------
+        DataFrame
+            family, level, effect, stderr, low, high (95 %), decisions; means over the rows.
+        """
+        factors = self._fitted("table")
+        return by_level(factors, actions, self.theta, self._covariance)
+
     def effect_factors(self, X: npt.ArrayLike) -> tuple[Float, Float]:
         """Effects as theta (n, p) and phi (K, p): ``theta @ phi.T`` is the change by each action.
 
@@ -238,7 +258,40 @@ class ResponseModel:
         matrix = check_matrix(X, self._level.width)
         if not self.gate.open or not (self.room_share or self._tilt):
             return self.theta[None, :], phi
-        return self._theta(matrix, self._level.predict(matrix)[:, 0]), phi
+        theta = np.empty((len(matrix), len(self.theta)))
+        for rows in _blocks(len(matrix)):
+            Z = self._level.mains.apply(matrix[rows])
+            theta[rows] = self._theta(Z, self._level.predict(matrix[rows], Z)[:, 0])
+        return theta, phi
+
+    def effect_blocks(self, X: npt.ArrayLike, rows: int = 4096) -> Iterator[tuple[slice, Float]]:
+        """Change of the outcome by every action, block after block of rows.
+
+        Parameters
+        ----------
+        X : (n, d) array
+            As in ``fit``.
+        rows : int
+            Rows of a block.
+
+        Yields
+        ------
+        slice
+            Rows of the block.
+        (b, K) float64
+            The same array for every block: copy what is to be kept.
+        """
+        theta, phi = self.effect_factors(X)
+        n = len(np.asarray(X))
+        out = np.empty((min(rows, n), len(phi)))
+        for start in range(0, n, rows):
+            here = slice(start, min(start + rows, n))
+            part = out[: here.stop - here.start]
+            if len(theta) == 1:
+                part[:] = theta @ phi.T
+            else:
+                np.matmul(theta[here], phi.T, out=part)
+            yield here, part
 
     def predict_wait(self, X: npt.ArrayLike) -> Float:
         """Outcome to be expected without any action, (n,)."""
@@ -363,20 +416,21 @@ class ResponseModel:
             raise NotFittedError.of(self, method)
         return self.factors
 
-    def _theta(self, X: Matrix, level: Float) -> Float:
-        """Effects of the factors for each row, (n, p)."""
-        theta = np.tile(self.theta, (len(X), 1))
+    def _theta(self, Z: Float, level: Float) -> Float:
+        """Effects of the factors for each row of standardised columns, (n, p)."""
+        theta = np.tile(self.theta, (len(Z), 1))
         if self._tilt is not None:
-            theta[:, 0] += self._tilt(X)
+            theta[:, 0] += self._tilt(Z)
         return theta * tied(room_of(level), self.room_share, self._mean_room)[:, None]
 
     def _wait(self, X: Matrix) -> tuple[Float, Float]:
         """Outcome without any action (n,), and effects of the factors (n, p)."""
         assert self._level is not None
         assert self._mean_phi is not None
-        level = self._level.predict(X)[:, 0]
-        theta = self._theta(X, level)
-        wait = level - (self._mean_phi.predict(X) * theta).sum(axis=1)
+        Z = self._level.mains.apply(X)
+        level = self._level.predict(X, Z)[:, 0]
+        theta = self._theta(Z, level)
+        wait = level - (self._mean_phi.predict(X, Z) * theta).sum(axis=1)
         return np.clip(wait, *self._range), theta
 
     def _check(  # noqa: PLR0917
@@ -465,8 +519,7 @@ class _Tilt:
         left = (rest.outcome - rest.factors @ theta) * root
 
         def blocks() -> Iterator[tuple[slice, Float]]:
-            for start in range(0, len(X), _BLOCK):
-                rows = slice(start, min(start + _BLOCK, len(X)))
+            for rows in _blocks(len(X)):
                 yield rows, contact[rows, None] * mains.wide(mains.apply(X[rows]))
 
         moments = Moments.beside(contact, blocks(), left)
@@ -476,12 +529,12 @@ class _Tilt:
         plain = len(mains.mean) + len(mains.gaps)
         coef = 0.5 * sparse_of(moments)
         coef[:plain] += 0.5 * ridge_of(moments.take(plain))
+        coef[np.abs(coef) < _TRIFLE * np.abs(coef).max(initial=0.0)] = 0.0
         return cls(mains, moments.centre, coef)
 
-    def __call__(self, X: Matrix) -> Float:
-        """Further effect of a contact for each row, (n,)."""
-        wide = self.mains.wide(self.mains.apply(X))
-        return np.asarray((wide - self.centre) @ self.coef, dtype=np.float64)
+    def __call__(self, Z: Float) -> Float:
+        """Further effect of a contact for each row of standardised columns, (n,)."""
+        return self.mains.tilted(Z, self.coef) - float(self.centre @ self.coef)
 
 
 def _room_share(rest: Residuals) -> float:
@@ -499,6 +552,10 @@ def _room_share(rest: Residuals) -> float:
         gain.append(0.5 * score**2 / max(float(size), 1e-300) / max(noise, 1e-300))
     weight = np.exp(np.array(gain) - max(gain))
     return float(weight @ shares / weight.sum())
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    return (slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
 
 
 def clustered_z(score: Float, cluster: Int) -> float:

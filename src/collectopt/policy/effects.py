@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from collectopt.features import FeatureMatrix, compute
@@ -76,9 +77,24 @@ class Effects:
         if self.names is not None:
             if matrix is None:
                 matrix = compute(snapshot, self.names, self.categories)
-            X = matrix.values
+            X = matrix.values  # noqa: PD011 - not of pandas
         second = None if self.proceeds is None else _factors(self.proceeds, X)
         return _factors(self.model, X), second
+
+    def table(self, actions: ActionSet) -> pd.DataFrame | None:
+        """Tell what a contact changes by channel, tone, offer and hour; None = nothing learnt.
+
+        Effects on the share of the open amount that comes in; without a model of that, on the
+        probability that everything past due is paid within the horizon. ``attrs["of"]`` says which.
+        """
+        model = self.model if self.proceeds is None else self.proceeds
+        if not hasattr(model, "table"):
+            return None
+        table: pd.DataFrame = model.table(actions)
+        table.attrs["of"] = (
+            "chance that everything past due is paid" if self.proceeds is None else "open amount"
+        )
+        return table
 
     def to_dict(self) -> dict[str, Any]:
         """All but the model, ready for JSON."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
+import pandas as pd
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features import FeatureMatrix, compute_each
@@ -132,6 +133,22 @@ class NextBestAction(Policy):
         twin.objective = _checked(objective)
         twin._seal_models()  # noqa: SLF001 - its own twin
         return twin
+
+    def effects_table(self) -> pd.DataFrame | None:
+        """Tell what a contact changes by channel, tone, offer and hour, with intervals.
+
+        Returns
+        -------
+        DataFrame or None
+            family, level, effect, stderr, low, high (95 %), decisions. None: effects are assumed.
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "effects_table")
+        return self.effects_.table(self.catalogue.actions)
 
     def _seal_models(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
