@@ -7,10 +7,10 @@ export OMP_NUM_THREADS := 1
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment bench-guard bench-uplift calibration notebook clean
+.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment bench-guard bench-uplift bench-confounded calibration notebook clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-17s %s\n", $$1, $$2}'
 
 # Installed once; again when pyproject.toml changes.
 $(VENV)/.user: pyproject.toml
@@ -74,6 +74,9 @@ bench-guard: $(VENV)/.user ## Learnt policies against the best constant action (
 
 bench-uplift: $(VENV)/.uplift ## Individual effects beside other libraries (needs COLLECTOPT_DATA)
 	$(BIN)/python benchmarks/uplift.py
+
+bench-confounded: $(VENV)/.user ## Naive readings of a log whose choices knew more (simulated)
+	$(BIN)/python benchmarks/confounded.py
 
 calibration: $(VENV)/.user ## Published trials, simulated against published
 	$(BIN)/python benchmarks/calibration.py

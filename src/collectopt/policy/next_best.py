@@ -42,8 +42,9 @@ class NextBestAction(Policy):
     """Choose what is worth most in EUR, within the rules, for all accounts together.
 
     For each account: p_wait = P(everything past due is paid within the horizon), from the payment
-    model; p of an action = p_wait + its effect, cut to [0, 1], from the response model; value by
-    the objective; rules; one choice an account under the shared limits; exploration inside what
+    model; p of an action = p_wait + its effect, cut to [0, 1], from the response model; what the
+    action brings in the end, as a share of the open amount, from a second one; value by the
+    objective; rules; one choice an account under the shared limits; exploration inside what
     is permitted with exact propensities. Without a log of contacts with propensities the effects
     are assumed, and every decision says so.
 
@@ -54,7 +55,8 @@ class NextBestAction(Policy):
         None takes ``PaymentModel(event="full")``, fitted in half of the time: with fewer trees
         on fewer periods. One with a method ``fit`` is fitted.
     response : object or None
-        A model of effects; None takes ``ResponseModel()``.
+        A model of effects on the chance to pay; None takes ``ResponseModel(room=True)``. Beside a
+        `ResponseModel` another one with the same options learns what actions bring in the end.
     objective : Objective or None
         None takes ``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``.
     rules : Rules or None
