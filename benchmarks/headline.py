@@ -72,6 +72,11 @@ class Job:
         """Where its table is kept."""
         return out / f"{self.kind}-{self.accounts}-{self.seed}.csv"
 
+    def is_done(self, out: Path) -> bool:
+        """Whether its table is there, with all policies of today."""
+        file = self.file(out)
+        return file.exists() and set(shown(self.kind)) <= set(pd.read_csv(file)["policy"])
+
 
 class Silence:
     """Decides on nobody, without looking."""
@@ -187,7 +192,7 @@ def main() -> None:
     ]
     console = Console()
     began = time.monotonic()
-    missing = [job for job in jobs if not job.file(options.out).exists()]
+    missing = [job for job in jobs if not job.is_done(options.out)]
     compute(sorted(missing, key=lambda job: SLOWEST.index(job.kind)), options, console)
     runs = pd.concat([pd.read_csv(job.file(options.out)) for job in jobs], ignore_index=True)
     show(runs, options.kinds)
@@ -288,27 +293,24 @@ def changes(runs: pd.DataFrame, kind: str, policy: str) -> dict[str, Figure]:
 
 
 def equal_recovery(runs: pd.DataFrame, kind: str, policy: str) -> Figure:
-    """Change of cost where the policy recovers what the ladder does; on a line between runs.
+    """Change of cost where the policy recovers what the ladder does; on a line between means.
 
     The library's frontier runs from silence over the thrifty to the full policy; another policy's
     from silence to itself, as if it were played on a part of the accounts.
     """
     if kind == PLACEBO:
         return Figure(np.nan, np.nan)
-    goal = column(runs, kind, "ladder", "recovered")
-    if column(runs, kind, policy, "recovered").mean() < goal.mean():
+    goal = column(runs, kind, "ladder", "recovered").mean()
+    if column(runs, kind, policy, "recovered").mean() < goal:
         return Figure(np.nan, np.nan)
-    dear = [f"thrifty {k:g}" for k in DEARER]
-    stops = ["silence", *dear, policy] if policy == "library" else ["silence", policy]
-    frontier = runs[(runs.kind == kind) & runs.policy.isin(stops)].sort_values("recovered")
-    spent = np.array(
-        [
-            np.interp(paid, rows.recovered, rows.cost)
-            for paid, (_, rows) in zip(goal, frontier.groupby("seed"), strict=True)
-        ]
-    )
-    ladder = column(runs, kind, "ladder", "cost")
-    return Figure.ratio(spent - ladder, ladder)
+    dear = [f"thrifty {k:g}" for k in DEARER] if policy == "library" else []
+    played = runs[runs.kind == kind]
+    every = played.seed.nunique()
+    stops = [stop for stop in ("silence", *dear, policy) if (played.policy == stop).sum() == every]
+    means = played[played.policy.isin(stops)].groupby("policy")[["recovered", "cost"]].mean()
+    means = means.sort_values("recovered")
+    spent = float(np.interp(goal, means.recovered, means.cost))
+    return Figure(spent / column(runs, kind, "ladder", "cost").mean() - 1.0, np.nan)
 
 
 def lines(runs: pd.DataFrame, kinds: list[str]) -> Iterator[tuple[str, ...]]:

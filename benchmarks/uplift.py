@@ -233,6 +233,8 @@ def main() -> None:
         ("seconds", mine.seconds.mean() < SECONDS),
     )
     failed += [name for name, held in bars if not held]
+    if RIVAL not in set(runs.learner):
+        print("econml is not installed: nothing is compared with it.")
     print(f"Bars missed: {', '.join(failed) if failed else 'none'}.")
     sys.exit(1 if failed else 0)
 

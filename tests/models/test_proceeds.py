@@ -77,6 +77,18 @@ def test_share_by_hand_in_a_log_too_short_to_learn_from():
     assert dear.share[0] == pytest.approx(0.3 * 1.08 ** (-10.5 / 365))
 
 
+def test_what_a_hold_binds_is_not_asked_for():
+    hold = {"account_id": "A", "kind": "dispute", "from_on": "2024-02-20", "invoice_id": "A1"}
+    claims = [
+        ("A1", "A", "2024-01-01", "2024-01-15", 100.0),
+        ("A2", "A", "2024-02-20", "2024-03-20", 50.0),  # free, but not past due
+        ("B1", "B", "2024-01-01", "2024-01-15", 80.0),
+    ]
+    book = ledger(claims, [("A", "2024-03-05", 50.0, "A2")], [hold])
+    found = proceeds(asked(book, "A", "B"), np.zeros((2, 1), np.float32), CUT)
+    assert found.known.tolist() == [False, True]
+
+
 def simulated(seed, n=3000, days=420, plans=False):
     """One claim an account; x tells the daily hazard, three of ten never pay by themselves."""
     rng = np.random.default_rng(seed)

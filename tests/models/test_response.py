@@ -228,6 +228,10 @@ def test_save_and_load_give_the_same_numbers(fitted, tmp_path):
     np.testing.assert_array_equal(again.predict_response(x), model.predict_response(x))
     np.testing.assert_array_equal(again.stderr, model.stderr)
     assert again.summary() == model.summary()
+    whole = (tmp_path / "response.npz").read_bytes()
+    (tmp_path / "response.npz").write_bytes(whole[:300])  # the disk was full
+    with pytest.raises(ArtifactError, match="ResponseModel"):
+        ResponseModel.load(tmp_path)
     (tmp_path / "response.json").write_text("{}")
     with pytest.raises(ArtifactError, match="ResponseModel"):
         ResponseModel.load(tmp_path)
@@ -283,6 +287,9 @@ def test_shrinkage_pulls_weak_evidence_to_zero_and_leaves_strong_evidence():
         ({"propensity": [0.0] * 20}, "propensity"),
         ({"propensity": [1.5] * 20}, "propensity"),
         ({"y": [np.nan] * 20}, "y"),
+        ({"y": [np.inf] * 20}, "y"),
+        ({"action": [1, 2] * 10}, "no waits"),
+        ({"action": [0] * 20}, "waits alone"),
         ({"account": [1] * 20}, "account"),
         ({"account": [1] * 3}, "account"),
         ({"X": np.zeros(20)}, "X"),
@@ -301,7 +308,22 @@ def test_bad_input_is_refused(change, words):
         ResponseModel().fit(given.pop("X"), given.pop("y"), **given)
 
 
+def test_one_acted_row_is_little_but_no_crash():
+    action = np.zeros(400, dtype=int)
+    action[7] = 3
+    y = np.arange(400) % 2
+    x = np.linspace(-1.0, 1.0, 400)[:, None]
+    p = np.full(400, 0.9)
+    model = ResponseModel().fit(x, y, action=action, actions=ACTIONS, propensity=p)
+    assert not model.gate.open
+    assert np.isfinite(model.predict_response(x)).all()
+
+
 def test_wrong_use_is_refused(fitted):
+    with pytest.raises(InputError, match="folds"):
+        ResponseModel(folds=1).fit(
+            np.zeros((20, 1)), [0.0, 1.0] * 10, action=[0, 1] * 10, actions=ACTIONS
+        )
     model, x = fitted
     with pytest.raises(NotFittedError):
         ResponseModel().predict_response(x)

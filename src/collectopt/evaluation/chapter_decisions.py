@@ -197,14 +197,20 @@ def effects_chapter(effects: pd.DataFrame) -> Section:
         Column(str(name).replace("_", " "), number=name in numeric) for name in effects.columns
     ]
     rows = [
-        [f"{row[name]:.4g}" if name in numeric else str(row[name]) for name in effects.columns]
-        for _, row in effects.iterrows()
+        [_cell(value) for value in row]
+        for row in zip(*(effects[name].tolist() for name in effects.columns), strict=True)
     ]
     lead = "What a contact changes, learned from logged choices with known propensities."
     blocks = [Block(table=Table.of(columns, rows))]
     if {"family", "level", "effect", "low", "high"} <= set(effects.columns):
         blocks.insert(0, _effects_block(effects))
     return Section("Effects of the actions", lead, blocks=tuple(blocks))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _effects_block(effects: pd.DataFrame) -> Block:

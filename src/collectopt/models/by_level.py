@@ -72,4 +72,5 @@ def _levels(
         for hour in np.unique(hours[~np.isnan(hours)]).tolist():
             some = int(np.flatnonzero(actions.is_contact & (actions.hour == hour))[0])
             phi = np.where(family == "hour", factors.phi[some], average)
-            yield "hour", f"{int(hour):02d}:{round(hour % 1 * 60):02d}", phi, count
+            minutes = round(hour * 60)
+            yield "hour", f"{minutes // 60:02d}:{minutes % 60:02d}", phi, count

@@ -56,10 +56,10 @@ class Proceeds:
         From 0 to 1; what comes after ``seen`` days is expected, not observed. nan where unknown.
     known : (n,) bool
         False where the days to be seen were not over at the cut, where a credit note closed
-        something in them, or where nothing was past due.
+        something in them, or where nothing was past due that no hold binds.
     seen, until : float
-        Days that are observed, and that count at all. The same where the log is too short to
-        learn what the rest brings, which then counts as nothing.
+        Days that are observed, and that count at all. The same where fewer than 1,000 rows were
+        watched to the end with something left: what the rest brings then counts as nothing.
     """
 
     share: Float
@@ -98,7 +98,7 @@ def proceeds(
         share=flows.cents / np.maximum(flows.total[flows.row], 1),
         credit=(flows.cents > 0) & ~flows.cash,
         discount=1.0 + yearly_rate,
-        watched=np.where(flows.total > 0, _censoring(snapshot, cut), -1.0),
+        watched=np.where(_past_due(snapshot), _censoring(snapshot, cut), -1.0),
     )
     account = np.unique(snapshot.rows["account"].to_numpy(), return_inverse=True)[1]
     for seen, until in _WINDOWS:
@@ -116,6 +116,14 @@ def proceeds(
         return cash.made(seen, until, np.where(open_then, left * rest, 0.0))
     seen = _WINDOWS[-1][0]
     return cash.made(seen, seen, np.zeros(len(snapshot)))
+
+
+def _past_due(snapshot: Snapshot) -> Bool:
+    """Rows with a claim past due that no hold binds."""
+    late, held = (snapshot.claims[name].to_numpy() for name in ("past_due", "held"))
+    found = np.zeros(len(snapshot), dtype=np.bool_)
+    found[snapshot.claims["row"].to_numpy()[late & ~held]] = True
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,9 +112,11 @@ def _mean_factors(  # noqa: PLR0917
 ) -> Float:
     """Mean factors given x for other rows: chance of any action x mean factors given one."""
     acted = np.asarray(phi.any(axis=1), dtype=np.bool_)
+    if not acted.any():
+        return np.zeros((len(asked), phi.shape[1]))
     if chance is not None and (~acted).sum() >= _WAITS:
         rest = chance[~acted]
-        model = Level.fit(X[~acted], 1.0 - rest[:, None], mains, 1.0 / rest)
+        model = Level.fit(X[~acted], 1.0 - rest[:, None], mains, stabilised(1.0 / rest))
     else:
         model = Level.fit(X, acted[:, None].astype(np.float64), mains, weight)
     given = Level.fit(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ Matrix = npt.NDArray[np.float32]
 
 #: z that the evidence for effects must reach, the better of two looks; below it all are zero.
 NEEDED_Z = 2.25
+_FORMAT = 2
 _FOLDS = 5
 _BLOCK = 10_000  # rows whose products of columns are held at once
 _TRIFLE = 1e-3  # of the largest coefficient: what is smaller is left out
@@ -85,8 +87,8 @@ class ResponseModel:
     factors : Factors
         phi (K, p) with names and counts.
     theta, stderr : (p,) float64
-        Mean effects of the factors over the rows and their posterior standard errors (clustered by
-        account); theta is zero if the gate is shut.
+        Mean effects of the factors and their posterior standard errors (clustered by account);
+        theta is zero if the gate is shut.
     gate : Gate
     room_share : float
         Share of the effects that is in proportion to m(x) (1 - m(x)).
@@ -101,7 +103,9 @@ class ResponseModel:
     effect of a contact is also computed with stabilised weights g(a) / propensity, g being the
     log's frequencies of factors, clipped at ten times their mean, under which the action is
     independent of whatever the choice looked at. If the two differ by more than four standard
-    errors, all rows are weighted; the price is precision.
+    errors, all rows are weighted; the price is precision. They also differ where effects do between
+    those who are seldom and those who are often contacted: without weights a mean effect counts
+    rows by how open their choice was, with weights all alike.
 
     Robinson (1988), Econometrica 56; Nie & Wager (2021), Biometrika 108 (R-learner); Robins, Hernan
     & Brumback (2000), Epidemiology 11 (stabilised weights); Hausman (1978), Econometrica 46.
@@ -205,7 +209,7 @@ class ResponseModel:
             if self.weighted:
                 rest = Residuals.of(matrix, outcome, phi, fold, mains, chance=chance, weight=weight)
         self.ess = float(rest.weight.sum() ** 2 / (rest.weight**2).sum())
-        self.room_share = _room_share(rest) if self.room and phi.shape[1] else 0.0
+        self.room_share = _room_share(rest, cluster) if self.room and phi.shape[1] else 0.0
         self._mean_room = rest.mean_room
         rest = rest.tied(self.room_share)
         self._estimate(rest, cluster, fold)
@@ -326,7 +330,7 @@ class ResponseModel:
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         content = {
-            "format": 2,
+            "format": _FORMAT,
             "parameters": {
                 "room": self.room,
                 "individual": self.individual,
@@ -367,8 +371,11 @@ class ResponseModel:
         try:
             content = json.loads((path / "response.json").read_text(encoding="utf-8"))
             text = (path / "response.txt").read_text(encoding="utf-8")
-            with np.load(path / "response.npz", allow_pickle=False) as stored:
-                arrays = dict(stored)
+            with (path / "response.npz").open("rb") as file:
+                with np.load(file, allow_pickle=False) as stored:
+                    arrays = dict(stored)
+            if content["format"] != _FORMAT:
+                raise ValueError(f"format {content['format']}, not {_FORMAT}")  # noqa: TRY301
             model = cls(**content["parameters"])
             model.factors = Factors(
                 tuple(content["names"]), tuple(content["family"]), arrays["phi"], arrays["count"]
@@ -386,7 +393,7 @@ class ResponseModel:
                 model._tilt = _Tilt(
                     model._mean_phi.mains, arrays["tilt.centre"], arrays["tilt.coef"]
                 )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise ArtifactError(f"no readable ResponseModel in {path}: {error}") from error
         return model
 
@@ -400,7 +407,7 @@ class ResponseModel:
         state = "open" if self.gate.open else "shut: all effects are zero"
         lines = [f"gate {state} (z = {self.gate.z:.2f}); effective rows {self.ess:.0f}"]
         if self.weighted:
-            lines.append("rows are weighted: x does not explain the choices of the log")
+            lines.append("rows are weighted: without weights the mean effect is another one")
         if self.room:
             lines.append(f"{self.room_share:.0%} of the effects in proportion to the room to gain")
         for row in zip(factors.names, self.theta, self.stderr, factors.count, strict=True):
@@ -456,12 +463,19 @@ class ResponseModel:
                 rows = np.flatnonzero(wrong).tolist()
                 found = str((played if name == "action" else given)[rows[0]])
                 raise InputError.of(name, None, expected=expected, found=found, rows=rows)
-        if len(np.unique(played)) < 2:
+        if self.folds < 2:
+            expected = "a whole number from 2 up"
+            raise InputError.of("ResponseModel", "folds", expected=expected, found=str(self.folds))
+        if not np.isfinite(y).all():
+            rows = np.flatnonzero(~np.isfinite(y)).tolist()
+            raise InputError.of("y", None, expected="finite numbers", found="inf", rows=rows)
+        waits = int((played == 0).sum())
+        if waits in {0, n}:
             raise InputError.of(
                 "action",
                 None,
-                expected="at least two different actions in the log",
-                found="one",
+                expected="decisions to wait (0) and others",
+                found="waits alone" if waits else "no waits",
                 hint="Such a log says nothing about effects; use prior_effects(actions).",
             )
         if who.shape != (n,):
@@ -523,9 +537,7 @@ class _Tilt:
                 yield rows, contact[rows, None] * mains.wide(mains.apply(X[rows]))
 
         moments = Moments.beside(contact, blocks(), left)
-        own = contact * left
-        shared = (np.bincount(cluster, own) ** 2).sum() / max(float((own**2).sum()), 1e-300)
-        moments = moments.thinned(max(float(shared), 1.0))
+        moments = moments.thinned(_shared(contact * left, cluster))
         plain = len(mains.mean) + len(mains.gaps)
         coef = 0.5 * sparse_of(moments)
         coef[:plain] += 0.5 * ridge_of(moments.take(plain))
@@ -537,14 +549,15 @@ class _Tilt:
         return self.mains.tilted(Z, self.coef) - float(self.centre @ self.coef)
 
 
-def _room_share(rest: Residuals) -> float:
+def _room_share(rest: Residuals, cluster: Int) -> float:
     """Average over shares by how much better the outcome is explained with them.
 
     That is the gain in R-loss of the effect of the average contact. Its z would mislead: where
     there is more room there is more noise too, and z prefers what is precise to what is true.
     """
     shares = np.linspace(0.0, 1.0, 5)
-    noise = float(np.average(rest.outcome**2, weights=rest.weight))
+    own = rest.factors[:, 0] * rest.outcome * rest.weight
+    noise = float(np.average(rest.outcome**2, weights=rest.weight)) * _shared(own, cluster)
     gain = []
     for part in map(rest.tied, shares.tolist()):
         s = part.factors[:, 0]
@@ -552,6 +565,12 @@ def _room_share(rest: Residuals) -> float:
         gain.append(0.5 * score**2 / max(float(size), 1e-300) / max(noise, 1e-300))
     weight = np.exp(np.array(gain) - max(gain))
     return float(weight @ shares / weight.sum())
+
+
+def _shared(score: Float, cluster: Int) -> float:
+    """Rows that count as one, as those of an account are alike; at least 1."""
+    together = float((np.bincount(cluster, score) ** 2).sum())
+    return max(together / max(float((score**2).sum()), 1e-300), 1.0)
 
 
 def _blocks(n: int) -> Iterator[slice]:

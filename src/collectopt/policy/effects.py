@@ -135,7 +135,7 @@ def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalo
     log, matrix, snapshot = decision_panel(
         ledger, as_of, horizon=f"{catalogue.horizon_days}D", catalogue=catalogue
     )
-    why = _unusable(log)
+    why = _unusable(log, log.observed)
     if why:
         return Effects(None, note=f"{ASSUMED}: {why}.")
     from collectopt.models import ResponseModel
@@ -146,19 +146,30 @@ def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalo
         from collectopt.models.proceeds import proceeds
 
         came = proceeds(snapshot, matrix.values, as_of, yearly_rate=catalogue.discount_rate)
-        if (came.known & (log.propensity < 1.0)).sum() >= _ROWS:
-            second = _fitted(copy(response), log, came.share, came.known)
+        if not _unusable(log, came.known):
+            second = _fitted(response, log, came.share, came.known)
     model = _fitted(response, log, log.reward, log.observed)
-    gate = getattr(second or model, "gate", None)
-    note = ""
-    if gate is not None and not gate.open:
-        note = f"The book's log shows no effect of contacts (z = {gate.z:.1f}), so none is counted."
     rows = int((log.observed & (log.propensity < 1.0)).sum())
+    note = _note(model, second)
     return Effects(model, matrix.names, dict(matrix.categories), note, rows, second)
 
 
+def _note(model: Any, proceeds: Any) -> str:
+    """Say which effects are not counted, as the log does not show them."""
+    shut = [
+        (what, gate.z)
+        for what, of in (("the chance to pay", model), ("what comes in", proceeds))
+        if (gate := getattr(of, "gate", None)) is not None and not gate.open
+    ]
+    if not shut:
+        return ""
+    of = " and ".join(f"{what} (z = {z:.1f})" for what, z in shut)
+    return f"The book's log shows no effect of contacts on {of}, so none is counted there."
+
+
 def _fitted(model: Any, log: DecisionLog, outcome: Floats, known: Bools) -> Any:
-    """Fit on what was left to chance: what was certain teaches nothing of effects."""
+    """Fit a copy on what was left to chance: what was certain teaches nothing of effects."""
+    model = copy(model)
     kept = known & (log.propensity < 1.0)
     found = model.fit(
         log.X[kept],
@@ -176,16 +187,16 @@ def _factors(model: Any, X: Matrix) -> tuple[Floats, Floats]:
     return np.atleast_2d(np.asarray(theta, np.float64)), np.asarray(phi, np.float64)
 
 
-def _unusable(log: DecisionLog) -> str:
+def _unusable(log: DecisionLog, known: Bools) -> str:
     """Say why a log teaches nothing about effects; empty where it does."""
-    open_choice = log.observed & (log.propensity < 1.0)
+    open_choice = known & (log.propensity < 1.0)
     contact = log.actions.is_contact[log.action]
-    if not log.observed.any():
+    if not known.any():
         return "the book has no contacts with propensities whose horizon is over"
     if not open_choice.any():
         return "every logged contact was certain, so nothing can be compared"
-    if log.observed.sum() < _ROWS:
-        return f"only {int(log.observed.sum())} logged decisions can be used"
+    if known.sum() < _ROWS:
+        return f"only {int(known.sum())} logged decisions can be used"
     few = min(int((open_choice & contact).sum()), int((open_choice & ~contact).sum()))
     if few < _SIDE:
         return f"only {few} logged decisions to contact, or to wait, were left to chance"

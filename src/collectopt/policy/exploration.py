@@ -38,7 +38,7 @@ class Exploration:
     reserve : ndarray (R,)
         Units set aside.
     weight : ndarray (C,)
-        Weight of each channel; that of waiting is 1.
+        Weight of each channel; relative to the largest that is open, which counts as waiting does.
     """
 
     epsilon: float
@@ -63,11 +63,18 @@ class Exploration:
         """
         joins, opened, counts = self.joins[rows], self.open[rows], self.counts[rows]
         i = np.arange(len(action))
-        share = opened[i, channel] * self.weight[channel] / np.maximum(counts[i, channel], 1)
+        weight = self._weights(opened)
+        share = weight[i, channel] / np.maximum(counts[i, channel], 1)
         drawn = np.where(channel >= 0, share, 0.0)
-        drawn = np.where(action == 0, 1.0, drawn) / (1.0 + opened @ self.weight)
+        drawn = np.where(action == 0, 1.0, drawn) / (1.0 + weight.sum(axis=1))
         mixed = (1.0 - self.epsilon) * (action == greedy) + self.epsilon * drawn
         return np.where(joins, mixed, (action == greedy).astype(np.float64))
+
+    def _weights(self, opened: Bools) -> Floats:
+        """Weights of the open channels, the largest of each row 1, (b, C)."""
+        weight = opened * self.weight
+        top = weight.max(axis=1, initial=0.0)
+        return np.asarray(weight / np.where(top > 0.0, top, 1.0)[:, None], dtype=np.float64)
 
     def draw(self, rows: slice, allowed: Callable[[int], Bools], channel: Ints, u: Floats) -> Ints:
         """Draw the exploring action of each account of a block; -1 where it does not explore.
@@ -85,7 +92,8 @@ class Exploration:
         drawn = np.full(len(u), -1, dtype=np.int64)
         for i in np.flatnonzero(self.explores[rows]):
             open_channels = np.flatnonzero(self.open[rows][i])
-            edges = np.cumsum(np.r_[1.0, self.weight[open_channels]])
+            weight = self._weights(self.open[rows][[i]])[0, open_channels]
+            edges = np.cumsum(np.r_[1.0, weight])
             pick = int(np.searchsorted(edges[:-1], u[i, 0] * edges[-1], side="right"))
             if pick == 0:
                 drawn[i] = 0
