@@ -16,12 +16,13 @@ import pandas as pd
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.models.boosting import Trees, check_matrix, check_vector
 from collectopt.models.by_level import by_level
-from collectopt.models.contrasts import Mains, Moments, folds, ridge_of, sparse_of
+from collectopt.models.contrasts import Mains, folds
 from collectopt.models.factors import Factors, reference
 from collectopt.models.level import Level
 from collectopt.models.priors import prior_effects
 from collectopt.models.residuals import Residuals, room_of, stabilised, tied
 from collectopt.models.shrinkage import Shrunk, shrink
+from collectopt.models.tilt import Tilt, blocks, shared
 from collectopt.schema.actions import ActionSet
 
 __all__ = ["Gate", "ResponseModel", "prior_effects"]
@@ -34,8 +35,6 @@ Matrix = npt.NDArray[np.float32]
 NEEDED_Z = 2.25
 _FORMAT = 2
 _FOLDS = 5
-_BLOCK = 10_000  # rows whose products of columns are held at once
-_TRIFLE = 1e-3  # of the largest coefficient: what is smaller is left out
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ class ResponseModel:
         self.weighted = False
         self._level: Level | None = None
         self._mean_phi: Level | None = None
-        self._tilt: _Tilt | None = None
+        self._tilt: Tilt | None = None
         self.room_share = 0.0
         self._mean_room = 1.0
         self._range = (-np.inf, np.inf)
@@ -217,7 +216,7 @@ class ResponseModel:
         self._mean_phi = Level.fit(matrix, phi, mains, rest.weight, trees=False)
         self._tilt = None
         if self.individual and self.gate.open and self.factors.names and matrix.shape[1]:
-            self._tilt = _Tilt.learn(mains, matrix, rest, self.theta, cluster)
+            self._tilt = Tilt.learn(mains, matrix, rest, self.theta, cluster)
         return self
 
     @property
@@ -263,7 +262,7 @@ class ResponseModel:
         if not self.gate.open or not (self.room_share or self._tilt):
             return self.theta[None, :], phi
         theta = np.empty((len(matrix), len(self.theta)))
-        for rows in _blocks(len(matrix)):
+        for rows in blocks(len(matrix)):
             Z = self._level.mains.apply(matrix[rows])
             theta[rows] = self._theta(Z, self._level.predict(matrix[rows], Z)[:, 0])
         return theta, phi
@@ -371,9 +370,11 @@ class ResponseModel:
         try:
             content = json.loads((path / "response.json").read_text(encoding="utf-8"))
             text = (path / "response.txt").read_text(encoding="utf-8")
-            with (path / "response.npz").open("rb") as file:
-                with np.load(file, allow_pickle=False) as stored:
-                    arrays = dict(stored)
+            with (
+                (path / "response.npz").open("rb") as file,
+                np.load(file, allow_pickle=False) as stored,
+            ):
+                arrays = dict(stored)
             if content["format"] != _FORMAT:
                 raise ValueError(f"format {content['format']}, not {_FORMAT}")  # noqa: TRY301
             model = cls(**content["parameters"])
@@ -390,7 +391,7 @@ class ResponseModel:
             model._level = Level.of(_under("level.", arrays), trees)
             model._mean_phi = Level.of(_under("phi_level.", arrays), None)
             if "tilt.coef" in arrays:
-                model._tilt = _Tilt(
+                model._tilt = Tilt(
                     model._mean_phi.mains, arrays["tilt.centre"], arrays["tilt.coef"]
                 )
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
@@ -510,45 +511,6 @@ class ResponseModel:
         self.theta, self.stderr, self._covariance = kept.theta, kept.stderr, kept.covariance
 
 
-@dataclass(frozen=True, eq=False)
-class _Tilt:
-    """How the effect of a contact depends on x, on top of its mean.
-
-    Attributes
-    ----------
-    mains : Mains
-    centre, coef : (q,) float64
-        Mean of the columns and products where the effect is seen, and their coefficients.
-    """
-
-    mains: Mains
-    centre: Float
-    coef: Float
-
-    @classmethod
-    def learn(cls, mains: Mains, X: Matrix, rest: Residuals, theta: Float, cluster: Int) -> Self:
-        """Regress what the mean effects leave on the contact times columns of x."""
-        root = np.sqrt(rest.weight)
-        contact = rest.factors[:, 0] * root
-        left = (rest.outcome - rest.factors @ theta) * root
-
-        def blocks() -> Iterator[tuple[slice, Float]]:
-            for rows in _blocks(len(X)):
-                yield rows, contact[rows, None] * mains.wide(mains.apply(X[rows]))
-
-        moments = Moments.beside(contact, blocks(), left)
-        moments = moments.thinned(_shared(contact * left, cluster))
-        plain = len(mains.mean) + len(mains.gaps)
-        coef = 0.5 * sparse_of(moments)
-        coef[:plain] += 0.5 * ridge_of(moments.take(plain))
-        coef[np.abs(coef) < _TRIFLE * np.abs(coef).max(initial=0.0)] = 0.0
-        return cls(mains, moments.centre, coef)
-
-    def __call__(self, Z: Float) -> Float:
-        """Further effect of a contact for each row of standardised columns, (n,)."""
-        return self.mains.tilted(Z, self.coef) - float(self.centre @ self.coef)
-
-
 def _room_share(rest: Residuals, cluster: Int) -> float:
     """Average over shares by how much better the outcome is explained with them.
 
@@ -557,7 +519,7 @@ def _room_share(rest: Residuals, cluster: Int) -> float:
     """
     shares = np.linspace(0.0, 1.0, 5)
     own = rest.factors[:, 0] * rest.outcome * rest.weight
-    noise = float(np.average(rest.outcome**2, weights=rest.weight)) * _shared(own, cluster)
+    noise = float(np.average(rest.outcome**2, weights=rest.weight)) * shared(own, cluster)
     gain = []
     for part in map(rest.tied, shares.tolist()):
         s = part.factors[:, 0]
@@ -565,16 +527,6 @@ def _room_share(rest: Residuals, cluster: Int) -> float:
         gain.append(0.5 * score**2 / max(float(size), 1e-300) / max(noise, 1e-300))
     weight = np.exp(np.array(gain) - max(gain))
     return float(weight @ shares / weight.sum())
-
-
-def _shared(score: Float, cluster: Int) -> float:
-    """Rows that count as one, as those of an account are alike; at least 1."""
-    together = float((np.bincount(cluster, score) ** 2).sum())
-    return max(together / max(float((score**2).sum()), 1e-300), 1.0)
-
-
-def _blocks(n: int) -> Iterator[slice]:
-    return (slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))
 
 
 def clustered_z(score: Float, cluster: Int) -> float:
