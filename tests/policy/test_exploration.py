@@ -106,7 +106,7 @@ def test_channels_are_drawn_by_what_they_tell_for_the_money():
     one = plan(counts, joins, rng.random((4000, 2)), 1.0, **no_limit, cost=COST)
     allowed = np.ones(4, dtype=bool)
     drawn = one.draw(slice(0, 4000), lambda _: allowed, np.arange(-1, 3), rng.random((4000, 2)))
-    expected = np.array([1.0, 1.0, np.sqrt(0.05 / 0.2), np.sqrt(0.05 / 4.5)])
+    expected = np.array([np.sqrt(3), 1.0, np.sqrt(0.05 / 0.2), np.sqrt(0.05 / 4.5)])
     expected /= expected.sum()
     share = np.bincount(drawn, minlength=4) / 4000
     assert (np.abs(share - expected) < 4 * np.sqrt(expected / 4000)).all()

@@ -38,7 +38,7 @@ class Exploration:
     reserve : ndarray (R,)
         Units set aside.
     weight : ndarray (C,)
-        Weight of each channel; relative to the largest that is open, which counts as waiting does.
+        Weight of each channel; that of waiting is the root of the number of channels open.
     """
 
     epsilon: float
@@ -63,18 +63,12 @@ class Exploration:
         """
         joins, opened, counts = self.joins[rows], self.open[rows], self.counts[rows]
         i = np.arange(len(action))
-        weight = self._weights(opened)
-        share = weight[i, channel] / np.maximum(counts[i, channel], 1)
+        stay = _to_wait(opened.sum(axis=1))
+        share = opened[i, channel] * self.weight[channel] / np.maximum(counts[i, channel], 1)
         drawn = np.where(channel >= 0, share, 0.0)
-        drawn = np.where(action == 0, 1.0, drawn) / (1.0 + weight.sum(axis=1))
+        drawn = np.where(action == 0, stay, drawn) / (stay + opened @ self.weight)
         mixed = (1.0 - self.epsilon) * (action == greedy) + self.epsilon * drawn
         return np.where(joins, mixed, (action == greedy).astype(np.float64))
-
-    def _weights(self, opened: Bools) -> Floats:
-        """Weights of the open channels, the largest of each row 1, (b, C)."""
-        weight = opened * self.weight
-        top = weight.max(axis=1, initial=0.0)
-        return np.asarray(weight / np.where(top > 0.0, top, 1.0)[:, None], dtype=np.float64)
 
     def draw(self, rows: slice, allowed: Callable[[int], Bools], channel: Ints, u: Floats) -> Ints:
         """Draw the exploring action of each account of a block; -1 where it does not explore.
@@ -92,8 +86,8 @@ class Exploration:
         drawn = np.full(len(u), -1, dtype=np.int64)
         for i in np.flatnonzero(self.explores[rows]):
             open_channels = np.flatnonzero(self.open[rows][i])
-            weight = self._weights(self.open[rows][[i]])[0, open_channels]
-            edges = np.cumsum(np.r_[1.0, weight])
+            stay = _to_wait(np.array(len(open_channels)))
+            edges = np.cumsum(np.r_[stay, self.weight[open_channels]])
             pick = int(np.searchsorted(edges[:-1], u[i, 0] * edges[-1], side="right"))
             if pick == 0:
                 drawn[i] = 0
@@ -101,6 +95,11 @@ class Exploration:
             among = np.flatnonzero(allowed(int(i)) & (channel == open_channels[pick - 1]))
             drawn[i] = among[int(u[i, 1] * len(among))]
         return drawn
+
+
+def _to_wait(channels: NDArray[np.integer]) -> Floats:
+    """Weight of waiting where so many channels are open."""
+    return np.asarray(np.sqrt(np.maximum(channels, 1)), dtype=np.float64)
 
 
 def plan(
@@ -131,7 +130,8 @@ def plan(
         Units there are; the share epsilon of them is set aside at most.
     cost : ndarray (C,)
         EUR a contact. Channels are drawn in proportion to 1 / sqrt(cost), which tells most about
-        their effects for the money (Neyman's allocation with costs).
+        their effects for the money (Neyman's allocation with costs); the cheapest has weight 1. All
+        are compared with waiting, which is drawn sqrt(channels) times as often (Dunnett, 1955).
     """
     n, channels = counts.shape
     explores, opened = np.zeros(n, dtype=bool), np.zeros((n, channels), dtype=bool)
