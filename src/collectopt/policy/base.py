@@ -63,6 +63,7 @@ class Policy(ABC):
     """
 
     kind: ClassVar[str]
+    explores_evenly: ClassVar[bool] = False
 
     def __init__(self, catalogue: Catalogue, rules: Rules | None = None) -> None:
         if not isinstance(catalogue, Catalogue):
@@ -149,6 +150,7 @@ class Policy(ABC):
             seed,
             version,
             undecidable,
+            self.explores_evenly,
         )
         return decide(setting, case)
 

@@ -87,6 +87,7 @@ class Setting:
     seed: int
     version: str
     undecidable: Mapping[str, Bools] = field(default_factory=dict)  # by reason; they wait
+    even: bool = False  # whether exploration draws channels all alike, not by what they cost
 
     @property
     def actions(self) -> ActionSet:
@@ -190,7 +191,7 @@ def choose(setting: Setting, case: Case) -> Outcome:
         setting.epsilon,
         usage=_by_channel(setting, usage),
         limits=limits,
-        cost=_by_channel(setting, setting.actions.cost[:, None])[:, 0],
+        cost=None if setting.even else _by_channel(setting, setting.actions.cost[:, None])[:, 0],
     )
     allocation = allocate(wanted.best, wanted.usage, limits - exploration.reserve)
     greedy = wanted.action[np.arange(len(ids)), allocation.choice]

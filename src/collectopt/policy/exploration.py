@@ -21,8 +21,8 @@ class Exploration:
     Accounts are put into cells of floor(1 / epsilon) by a stable hash. In each cell at most one
     account explores, each with probability epsilon exactly. A channel that takes of a limit is
     open to so many cells only as the reserve has units for it: whoever explores, the limits hold.
-    Who explores draws one of its open channels or to wait, a channel in proportion to its weight,
-    then an allowed action of that channel, all alike.
+    Who explores draws one of its open channels or to wait, in proportion to their weights, then an
+    allowed action of that channel, all alike.
 
     Attributes
     ----------
@@ -38,7 +38,9 @@ class Exploration:
     reserve : ndarray (R,)
         Units set aside.
     weight : ndarray (C,)
-        Weight of each channel; that of waiting is the root of the number of channels open.
+        Weight of each channel.
+    wait : ndarray (C + 1,)
+        Weight of waiting by the number of channels open.
     """
 
     epsilon: float
@@ -48,6 +50,7 @@ class Exploration:
     counts: Ints
     reserve: Floats
     weight: Floats
+    wait: Floats
 
     def propensity(self, rows: slice, action: Ints, channel: Ints, greedy: Ints) -> Floats:
         """Probability of the action taken.
@@ -63,7 +66,7 @@ class Exploration:
         """
         joins, opened, counts = self.joins[rows], self.open[rows], self.counts[rows]
         i = np.arange(len(action))
-        stay = _to_wait(opened.sum(axis=1))
+        stay = self.wait[opened.sum(axis=1)]
         share = opened[i, channel] * self.weight[channel] / np.maximum(counts[i, channel], 1)
         drawn = np.where(channel >= 0, share, 0.0)
         drawn = np.where(action == 0, stay, drawn) / (stay + opened @ self.weight)
@@ -86,7 +89,7 @@ class Exploration:
         drawn = np.full(len(u), -1, dtype=np.int64)
         for i in np.flatnonzero(self.explores[rows]):
             open_channels = np.flatnonzero(self.open[rows][i])
-            stay = _to_wait(np.array(len(open_channels)))
+            stay = self.wait[len(open_channels)]
             edges = np.cumsum(np.r_[stay, self.weight[open_channels]])
             pick = int(np.searchsorted(edges[:-1], u[i, 0] * edges[-1], side="right"))
             if pick == 0:
@@ -97,11 +100,6 @@ class Exploration:
         return drawn
 
 
-def _to_wait(channels: NDArray[np.integer]) -> Floats:
-    """Weight of waiting where so many channels are open."""
-    return np.asarray(np.sqrt(np.maximum(channels, 1)), dtype=np.float64)
-
-
 def plan(
     counts: Ints,
     joins: Bools,
@@ -110,7 +108,7 @@ def plan(
     *,
     usage: Floats,
     limits: Floats,
-    cost: Floats,
+    cost: Floats | None = None,
 ) -> Exploration:
     """Form cells, open channels to them and draw who explores.
 
@@ -128,10 +126,11 @@ def plan(
         Units that one action of a channel takes.
     limits : ndarray (R,)
         Units there are; the share epsilon of them is set aside at most.
-    cost : ndarray (C,)
-        EUR a contact. Channels are drawn in proportion to 1 / sqrt(cost), which tells most about
-        their effects for the money (Neyman's allocation with costs); the cheapest has weight 1. All
-        are compared with waiting, which is drawn sqrt(channels) times as often (Dunnett, 1955).
+    cost : ndarray (C,), optional
+        EUR a contact. None: channels and waiting are drawn all alike. Else channels are drawn in
+        proportion to 1 / sqrt(cost), which tells most about their effects for the money (Neyman's
+        allocation with costs); the cheapest has weight 1. All are compared with waiting, which is
+        drawn sqrt(open channels) times as often as that (Dunnett, 1955).
     """
     n, channels = counts.shape
     explores, opened = np.zeros(n, dtype=bool), np.zeros((n, channels), dtype=bool)
@@ -149,9 +148,12 @@ def plan(
         cells, taken = _cells(counts[members] > 0, cell, usage, epsilon * limits)
         opened[members] = (counts[members] > 0) & cells[cell]
         reserve = taken
-    price = np.maximum(cost, _CHEAPEST)
-    weight = np.sqrt(price.min(initial=np.inf) / price)
-    return Exploration(epsilon, joins, explores, opened, counts, reserve, weight)
+    weight, wait = np.ones(channels), np.ones(channels + 1)
+    if cost is not None:
+        price = np.maximum(cost, _CHEAPEST)
+        weight = np.sqrt(price.min(initial=np.inf) / price)
+        wait = np.sqrt(np.maximum(np.arange(channels + 1), 1))
+    return Exploration(epsilon, joins, explores, opened, counts, reserve, weight, wait)
 
 
 def _cells(possible: Bools, cell: Ints, usage: Floats, reserve: Floats) -> tuple[Bools, Floats]:

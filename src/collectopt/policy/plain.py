@@ -94,6 +94,7 @@ class Random(_Plain):
     """
 
     kind: ClassVar[str] = "random"
+    explores_evenly: ClassVar[bool] = True
 
     def __init__(
         self, catalogue: Catalogue, contact: float = 0.3, rules: Rules | None = None
