@@ -346,6 +346,24 @@ def show(runs: pd.DataFrame, kinds: list[str]) -> None:
         print("| " + " | ".join(row) + " |")
     for policy, figure in mean_headroom(runs, kinds).items():
         print(f"mean headroom captured, {policy}: {figure.show(1.0, '', 2)}")
+    for rival in ("constant", "s-learner"):
+        print(f"library less {rival}, headroom by book (SE): {paired(runs, kinds, rival)}")
+
+
+def paired(runs: pd.DataFrame, kinds: list[str], rival: str) -> str:
+    """Mean over books of the difference in headroom, with its error, in all and by industry."""
+    found = {}
+    for kind in (kind for kind in kinds if kind != PLACEBO):
+        room = column(runs, kind, "informed", "net_value") - column(
+            runs, kind, "ladder", "net_value"
+        )
+        gain = column(runs, kind, "library", "net_value") - column(runs, kind, rival, "net_value")
+        found[kind] = gain / room
+    found = {"all": np.concatenate(list(found.values())), **found} if found else {}
+    return ", ".join(
+        f"{name} {x.mean():+.2f} ({x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 1 else np.nan:.2f})"
+        for name, x in found.items()
+    )
 
 
 def mean_headroom(runs: pd.DataFrame, kinds: list[str]) -> dict[str, Figure]:

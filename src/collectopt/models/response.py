@@ -144,6 +144,7 @@ class ResponseModel:
         self._tilt: Tilt | None = None
         self.room_share = 0.0
         self._mean_room = 1.0
+        self._covariance: Float = np.zeros((0, 0))
         self._range = (-np.inf, np.inf)
 
     def fit(
@@ -416,8 +417,6 @@ class ResponseModel:
         return "\n".join(lines)
 
     # -- inside ------------------------------------------------------------------------------
-
-    _covariance: Float = np.zeros((0, 0))
 
     def _fitted(self, method: str) -> Factors:
         if self.factors is None:
