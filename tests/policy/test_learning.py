@@ -217,7 +217,7 @@ def test_weighted_mean_and_expectation_by_hand():
     ],
 )
 def test_effects_are_assumed_where_the_log_teaches_nothing(ledger, why):
-    effects = learn(None, ledger(), np.datetime64("2026-06-01", "us"), CATALOGUE)
+    effects, _ = learn(None, ledger(), np.datetime64("2026-06-01", "us"), CATALOGUE)
     assert effects.model is None
     assert effects.note.startswith("The effect of the contact is assumed, not learnt: ")
     assert re.search(why, effects.note)

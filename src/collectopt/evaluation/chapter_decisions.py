@@ -226,3 +226,55 @@ def _effects_block(effects: pd.DataFrame) -> Block:
     conclusion = f"{sure} of {len(effects)} intervals lie above zero."
     picture = Picture.of(plot, caption, conclusion=conclusion)
     return Block("By channel, tone, offer and hour", figure=picture)
+
+
+def guard_chapter(guard: pd.DataFrame, currency: str) -> Section:
+    """What is acted on in each segment, and why, as ``NextBestAction.guard_table`` tells it."""
+    lead = (
+        "Four ways to act were played on moments of the log, each account with effects that were "
+        "learnt from others. Worth is in "
+        f"{currency} a decision against doing nothing, at effects as strong as they proved there."
+    )
+    columns = [
+        Column("Segment"),
+        Column("Acted on"),
+        Column("Decisions", number=True),
+        Column("Proved of effects alike", number=True),
+        Column("Proved of individual ones", number=True),
+        Column("Ladder", number=True),
+        Column("Alike", number=True),
+        Column("Individual", number=True),
+        Column("Why"),
+    ]
+    rows = [
+        (
+            str(row["segment"]),
+            str(row["kept"]),
+            f"{row['decisions']:,}",
+            _proved(row["slope"], row["slope_sd"]),
+            _proved(row["slope_individual"], row["slope_individual_sd"]),
+            signed(row["worth of the ladder"], "+.2f"),
+            signed(row["worth of effects alike for everybody"], "+.2f"),
+            signed(row["worth of individual effects"], "+.2f"),
+            _why_kept(row["gain"], row["stderr"], currency),
+        )
+        for row in guard.to_dict("records")
+    ]
+    used = guard[guard["decisions"] > 0]
+    kept = used["kept"].value_counts()
+    said = ", ".join(f"{name} in {count}" for name, count in kept.items())
+    return Section(
+        "What the guard keeps",
+        lead,
+        f"Of {len(used)} segments with logged decisions: {said}.",
+        blocks=(Block(table=Table.of(columns, rows)),),
+    )
+
+
+def _proved(slope: float, sd: float) -> str:
+    return f"{percent(slope, 0)} ± {percent(sd, 0)}"
+
+
+def _why_kept(gain: float, stderr: float, currency: str) -> str:
+    change = f"{signed(gain, '+.2f')} ± {stderr:.2f} {currency}"
+    return f"individual effects {change} over the best of the others"

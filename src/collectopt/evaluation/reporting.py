@@ -29,6 +29,7 @@ def report(
     kpis: Kpis | None = None,
     decisions: Decisions | None = None,
     effects: pd.DataFrame | None = None,
+    guard: pd.DataFrame | None = None,
     ledger: Ledger | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> Path:
@@ -48,6 +49,8 @@ def report(
         From a policy's ``decide``.
     effects : DataFrame, optional
         Estimated effects, one row a factor.
+    guard : DataFrame, optional
+        What is acted on by segment, from ``NextBestAction.guard_table``.
     ledger : Ledger, optional
         Adds the recovery curve, roll rates (with `kpis`) and the fingerprint of the data.
     facts : mapping of str to str, optional
@@ -63,17 +66,20 @@ def report(
     InputError
         Nothing was given to report on.
     """
-    parts = (backtest, kpis, decisions, effects)
+    parts = (backtest, kpis, decisions, effects, guard)
     if all(part is None for part in parts):
         raise InputError.of(
-            "report", None, expected="a backtest, kpis, decisions or effects", found="none of them"
+            "report",
+            None,
+            expected="a backtest, kpis, decisions, effects or guard",
+            found="none of them",
         )
     currency = kpis.currency if kpis is not None else "EUR"
     page = Page(
         title,
         _subtitle(ledger, kpis),
         tuple(_cards(backtest, kpis, decisions, currency)),
-        tuple(_sections(backtest, kpis, decisions, effects, ledger)),
+        tuple(_sections(backtest, kpis, decisions, (effects, guard), ledger)),
         {**_facts(ledger, decisions), **(facts or {})},
     )
     target = Path(path)
@@ -103,10 +109,10 @@ def _sections(
     backtest: BacktestResult | None,
     kpis: Kpis | None,
     decisions: Decisions | None,
-    effects: pd.DataFrame | None,
+    learnt: tuple[pd.DataFrame | None, pd.DataFrame | None],
     ledger: Ledger | None,
 ) -> list[Section]:
-    sections = []
+    sections, (effects, guard) = [], learnt
     if kpis is not None:
         curve = ageing = None
         if ledger is not None:
@@ -121,6 +127,9 @@ def _sections(
         sections.append(chapter_decisions.decision_chapter(decisions, currency))
     if effects is not None:
         sections.append(chapter_decisions.effects_chapter(effects))
+    if guard is not None:
+        currency = kpis.currency if kpis is not None else "EUR"
+        sections.append(chapter_decisions.guard_chapter(guard, currency))
     return sections
 
 

@@ -316,13 +316,15 @@ def write_report(
         )
     with progress.step("writing the report"):
         figures = kpis(ledger, end)
+        learnt = policy if isinstance(policy, NextBestAction) else None
         report(
             out,
             title=title,
             backtest=result,
             kpis=figures,
             decisions=decisions,
-            effects=policy.effects_table() if isinstance(policy, NextBestAction) else None,
+            effects=None if learnt is None else learnt.effects_table(),
+            guard=None if learnt is None else learnt.guard_table(),
             ledger=ledger,
         )
     metrics = {} if result is None else {k: round(v, 4) for k, v in result.metrics().items()}

@@ -52,6 +52,7 @@ class Residuals:
         *,
         chance: Float | None = None,
         weight: Float | None = None,
+        seen: Float | None = None,
     ) -> Self:
         """Fit the means fold by fold.
 
@@ -66,21 +67,32 @@ class Residuals:
             Propensity of the action taken. The chance of any action is 1 less that of waiting,
             which rows that waited show without noise.
         weight : (n,) float64, optional
+            Of the choices.
+        seen : (n,) float64, optional
+            Of the outcomes; 0 = not known.
         """
         level, mean = np.empty(len(y)), np.empty(phi.shape)
         for k in np.unique(fold):
             into, out = fold != k, fold == k
             w = None if weight is None else weight[into]
-            level[out] = Level.fit(X[into], y[into, None], mains, w).predict(X[out])[:, 0]
+            told = into if seen is None else into & (seen > 0.0)
+            own = product(*(None if part is None else part[told] for part in (weight, seen)))
+            level[out] = Level.fit(X[told], y[told, None], mains, own).predict(X[out])[:, 0]
             known = None if chance is None or weight is not None else chance[into]
             mean[out] = _mean_factors(X[into], phi[into], mains, known, w, X[out])
-        own = np.ones(len(y)) if weight is None else weight
-        return cls(y - level, phi - mean, room_of(level), own)
+        both = product(weight, seen)
+        own = np.ones(len(y)) if both is None else both / both.mean()
+        known = own > 0.0
+        return cls(np.where(known, y - level, 0.0), phi - mean, room_of(level), own)
 
     def tied(self, share: float) -> Self:
         """Factors times 1 - share + share x room / mean room: what effects are regressed on."""
         base = tied(self.room, share, self.mean_room)
         return replace(self, factors=self.factors * base[:, None])
+
+    def take(self, rows: Int) -> Residuals:
+        """Keep some rows."""
+        return Residuals(self.outcome[rows], self.factors[rows], self.room[rows], self.weight[rows])
 
     @property
     def mean_room(self) -> float:
@@ -92,11 +104,12 @@ class Residuals:
         if not self.factors.shape[1]:
             return False
         s, r = self.factors[:, 0], self.outcome
-        plain = float(s @ r / max(float(s @ s), 1e-300))
+        own, weight = self.weight, self.weight * weight
+        plain = float((own * s) @ r / max(float((own * s) @ s), 1e-300))
         mean = float(weight @ s)  # under weights the factor is centred by its overall mean
         t = s - mean / weight.sum()
         other = float((weight * t) @ r / max(float((weight * t) @ t), 1e-300))
-        one = s * (r - plain * s) / max(float(s @ s), 1e-300)
+        one = own * s * (r - plain * s) / max(float((own * s) @ s), 1e-300)
         two = weight * t * (r - other * t) / max(float((weight * t) @ t), 1e-300)
         spread = float(np.sqrt((np.bincount(cluster, two - one) ** 2).sum()))
         return spread > 0.0 and abs(other - plain) > _DISAGREE * spread
@@ -134,6 +147,13 @@ def room_of(level: Float) -> Float:
 def tied(room: Float, share: float, mean: float) -> Float:
     """How far effects reach beyond their mean: with a share of them in proportion to the room."""
     return 1.0 + share * (room / max(mean, 1e-12) - 1.0)
+
+
+def product(weight: Float | None, seen: Float | None) -> Float | None:
+    """Multiply weights; None stands for ones."""
+    if weight is None or seen is None:
+        return seen if weight is None else weight
+    return weight * seen
 
 
 def stabilised(ratio: Float) -> Float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from zipfile import BadZipFile
@@ -18,6 +19,7 @@ from collectopt.models.boosting import Trees, check_matrix, check_vector
 from collectopt.models.by_level import by_level
 from collectopt.models.contrasts import Mains, folds
 from collectopt.models.factors import Factors, reference
+from collectopt.models.heldout import HeldOut
 from collectopt.models.level import Level
 from collectopt.models.priors import prior_effects
 from collectopt.models.residuals import Residuals, room_of, stabilised, tied
@@ -95,6 +97,8 @@ class ResponseModel:
         Effective number of rows under the weights.
     weighted : bool
         Whether rows had to be weighted, see Notes.
+    held_out : HeldOut or None
+        Effects of the rows, each learnt without its fold; kept only if `fit` was asked to.
 
     Notes
     -----
@@ -139,6 +143,7 @@ class ResponseModel:
         self.gate = Gate(0.0, open=False)
         self.ess = 0.0
         self.weighted = False
+        self.held_out: HeldOut | None = None
         self._level: Level | None = None
         self._mean_phi: Level | None = None
         self._tilt: Tilt | None = None
@@ -156,6 +161,8 @@ class ResponseModel:
         actions: ActionSet,
         propensity: npt.ArrayLike | None = None,
         account: npt.ArrayLike | None = None,
+        weight: npt.ArrayLike | None = None,
+        hold_out: bool = False,
     ) -> Self:
         """Learn effects from logged decisions whose outcomes are over.
 
@@ -174,6 +181,11 @@ class ResponseModel:
             effects then hold only if X has all that the choice looked at.
         account : (n,) int, optional
             Who it was; rows of one account are not independent. Default: all different.
+        weight : (n,) float, optional
+            From 0 up: of the outcomes, where not all are known, such as those of
+            :func:`~collectopt.models.censoring.seen_weights`; 0 = not known. Default: all known.
+        hold_out : bool
+            Whether to keep :attr:`held_out`, by which effects can be judged.
 
         Returns
         -------
@@ -192,6 +204,7 @@ class ResponseModel:
         chance = None
         if propensity is not None:
             chance = check_vector(propensity, n, "propensity", low=0.0)
+        seen = None if weight is None else _seen(check_vector(weight, n, "weight", low=0.0))
         who = np.arange(n) if account is None else np.asarray(account)
         self._check(n, played, chance, who, len(actions), outcome)
         _, cluster = np.unique(who, return_inverse=True)
@@ -201,23 +214,28 @@ class ResponseModel:
         fold = folds(cluster, self.folds, self.seed)
         phi = self.factors.phi[played]
         mains = Mains.learn(matrix)
-        rest = Residuals.of(matrix, outcome, phi, fold, mains, chance=chance)
-        self.weighted = False
+        residuals = partial(Residuals.of, matrix, outcome, phi, fold, mains, seen=seen)
+        rest, choice = residuals(chance=chance), None
         if chance is not None:
-            weight = stabilised(reference(actions, played)[played] / chance)
-            self.weighted = rest.disagrees(weight, cluster)
-            if self.weighted:
-                rest = Residuals.of(matrix, outcome, phi, fold, mains, chance=chance, weight=weight)
+            choice = stabilised(reference(actions, played)[played] / chance)
+            choice = choice if rest.disagrees(choice, cluster) else None
+        self.weighted = choice is not None
+        if choice is not None:
+            rest = residuals(weight=choice)
         self.ess = float(rest.weight.sum() ** 2 / (rest.weight**2).sum())
         self.room_share = _room_share(rest, cluster) if self.room and phi.shape[1] else 0.0
         self._mean_room = rest.mean_room
-        rest = rest.tied(self.room_share)
+        untied, rest = rest.factors, rest.tied(self.room_share)
         self._estimate(rest, cluster, fold)
-        self._level = Level.fit(matrix, outcome[:, None], mains, rest.weight)
-        self._mean_phi = Level.fit(matrix, phi, mains, rest.weight, trees=False)
+        told = slice(None) if seen is None else seen > 0.0
+        self._level = Level.fit(matrix[told], outcome[told, None], mains, rest.weight[told])
+        self._mean_phi = Level.fit(matrix, phi, mains, choice, trees=False)
         self._tilt = None
         if self.individual and self.gate.open and self.factors.names and matrix.shape[1]:
             self._tilt = Tilt.learn(mains, matrix, rest, self.theta, cluster)
+        self.held_out = None
+        if hold_out and self.gate.open:
+            self.held_out = self._held_out(matrix, rest, untied, cluster, fold)
         return self
 
     @property
@@ -508,6 +526,36 @@ class ResponseModel:
         self.gate = Gate(z, open=z >= NEEDED_Z)
         kept = found if self.gate.open else Shrunk(np.zeros(len(family)), found.covariance)
         self.theta, self.stderr, self._covariance = kept.theta, kept.stderr, kept.covariance
+
+    def _held_out(
+        self, X: Matrix, rest: Residuals, untied: Float, cluster: Int, fold: Int
+    ) -> HeldOut:
+        """Learn the effects of each fold from the others."""
+        assert self.factors is not None
+        assert self._level is not None
+        mains = self._level.mains
+        alike, individual = np.empty(untied.shape), np.empty(untied.shape)
+        base = tied(rest.room, self.room_share, self._mean_room)
+        for k in range(self.folds):
+            out, into = fold == k, np.flatnonzero(fold != k)
+            known, who = rest.take(into), cluster[into]
+            learnt = shrink(
+                known.outcome, known.factors, known.weight, who, self.factors.family
+            ).theta
+            alike[out] = individual[out] = learnt
+            if self._tilt is not None:
+                tilt = Tilt.learn(mains, X[into], known, learnt, who)
+                individual[out, 0] += tilt(mains.apply(X[out]))
+        return HeldOut(
+            rest.outcome, untied, alike, individual * base[:, None], rest.weight, cluster
+        )
+
+
+def _seen(weight: Float) -> Float:
+    """Weights of outcomes of mean 1."""
+    if not weight.any():
+        raise InputError.of("weight", None, expected="some above 0", found="all 0")
+    return weight / weight.mean()
 
 
 def _room_share(rest: Residuals, cluster: Int) -> float:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from collectopt.features import FeatureMatrix, compute
-from collectopt.policy.engine import Bools, Floats
+from collectopt.models.heldout import HeldOut
+from collectopt.policy.engine import Bools, Floats, Ints
+from collectopt.policy.guard import Verdict, segments
 from collectopt.policy.panel import decision_panel
 from collectopt.schema.actions import ActionSet
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.log import DecisionLog
 from collectopt.schema.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collectopt.models import ResponseModel
 
 ASSUMED = "The effect of the contact is assumed, not learnt"
 Matrix = NDArray[np.float32]
@@ -45,6 +50,8 @@ class Effects:
         Logged decisions that the model was fitted on.
     proceeds : object or None
         Likewise, of the share of what was past due that comes in, discounted.
+    verdict : Verdict or None
+        Which effects are acted on, by segment; None: all of them.
     """
 
     model: Any
@@ -53,6 +60,7 @@ class Effects:
     note: str = ""
     rows: int = 0
     proceeds: Any = None
+    verdict: Verdict | None = None
 
     def factors(
         self, snapshot: Snapshot, actions: ActionSet, matrix: FeatureMatrix | None = None
@@ -78,8 +86,17 @@ class Effects:
             if matrix is None:
                 matrix = compute(snapshot, self.names, self.categories)
             X = matrix.values  # noqa: PD011 - not of pandas
-        second = None if self.proceeds is None else _factors(self.proceeds, X)
-        return _factors(self.model, X), second
+        segment = None if self.verdict is None else segments(snapshot)
+        second = None if self.proceeds is None else self._factors(self.proceeds, X, segment)
+        return self._factors(self.model, X, segment), second
+
+    def _factors(self, model: Any, X: Matrix, segment: Ints | None) -> tuple[Floats, Floats]:
+        theta, phi = model.effect_factors(X)
+        theta, phi = np.atleast_2d(np.asarray(theta, np.float64)), np.asarray(phi, np.float64)
+        if self.verdict is None or segment is None:
+            return theta, phi
+        share = self.verdict.of(segment)[1]
+        return share[:, :1] * model.theta + share[:, 1:] * (theta - model.theta), phi
 
     def table(self, actions: ActionSet) -> pd.DataFrame | None:
         """Tell what a contact changes by channel, tone, offer and hour; None = nothing learnt.
@@ -105,6 +122,7 @@ class Effects:
             "note": self.note,
             "rows": self.rows,
             "proceeds": None if self.proceeds is None else type(self.proceeds).__name__,
+            "verdict": None if self.verdict is None else self.verdict.to_dict(),
         }
 
     @classmethod
@@ -117,10 +135,38 @@ class Effects:
             note=data["note"],
             rows=data["rows"],
             proceeds=proceeds,
+            verdict=None if data["verdict"] is None else Verdict.from_dict(data["verdict"]),
         )
 
 
-def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalogue) -> Effects:
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What learnt effects are to be judged by: n logged decisions.
+
+    Attributes
+    ----------
+    held_out : HeldOut
+        Effects of each, learnt from other accounts.
+    snapshot : Snapshot
+        Their rows.
+    p_wait : (n,) float64
+        P(everything past due is paid within the horizon) without a contact.
+    phi : (K, p) float64
+        Factors of the actions.
+    of_proceeds : bool
+        Whether the effects are those on the proceeds.
+    """
+
+    held_out: HeldOut
+    snapshot: Snapshot
+    p_wait: Floats
+    phi: Floats
+    of_proceeds: bool
+
+
+def learn(
+    response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalogue
+) -> tuple[Effects, Evidence | None]:
     """Fit models of effects on the book's log, or fall back to assumed effects.
 
     Parameters
@@ -131,27 +177,49 @@ def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalo
         proceeds.
     """
     if response is not None and not hasattr(response, "fit"):
-        return Effects(response)
+        return Effects(response), None
     log, matrix, snapshot = decision_panel(
         ledger, as_of, horizon=f"{catalogue.horizon_days}D", catalogue=catalogue
     )
     why = _unusable(log, log.observed)
     if why:
-        return Effects(None, note=f"{ASSUMED}: {why}.")
+        return Effects(None, note=f"{ASSUMED}: {why}."), None
     from collectopt.models import ResponseModel
 
-    second = None
+    second, evidence = None, None
     response = ResponseModel(room=True, folds=_FOLDS) if response is None else response
     if isinstance(response, ResponseModel):
         from collectopt.models.proceeds import proceeds
 
         came = proceeds(snapshot, matrix.values, as_of, yearly_rate=catalogue.discount_rate)
         if not _unusable(log, came.known):
-            second = _fitted(response, log, came.share, came.known)
-    model = _fitted(response, log, log.reward, log.observed)
-    rows = int((log.observed & (log.propensity < 1.0)).sum())
-    note = _note(model, second)
-    return Effects(model, matrix.names, dict(matrix.categories), note, rows, second)
+            second = _fitted(response, log, came.share, came.known.astype(np.float64))
+    model = _fitted(response, log, log.reward, log.weight)
+    if isinstance(model, ResponseModel):
+        rows = np.flatnonzero(log.propensity < 1.0)
+        evidence = _evidence(model, second, log.X[rows], snapshot.take(rows))
+    found = Effects(
+        model,
+        matrix.names,
+        dict(matrix.categories),
+        _note(model, second),
+        int(((log.weight > 0) & (log.propensity < 1.0)).sum()),
+        second,
+    )
+    return found, evidence
+
+
+def _evidence(
+    model: ResponseModel, second: ResponseModel | None, X: Matrix, snapshot: Snapshot
+) -> Evidence | None:
+    """Take what the models kept to be judged by, so that they do not carry it on."""
+    judged = model if second is None else second
+    held_out = judged.held_out
+    model.held_out = judged.held_out = None
+    if held_out is None or judged.factors is None:
+        return None
+    phi, of_proceeds = judged.factors.phi, second is not None
+    return Evidence(held_out, snapshot, model.predict_wait(X), phi, of_proceeds)
 
 
 def _note(model: Any, proceeds: Any) -> str:
@@ -167,24 +235,28 @@ def _note(model: Any, proceeds: Any) -> str:
     return f"The book's log shows no effect of contacts on {of}, so none is counted there."
 
 
-def _fitted(model: Any, log: DecisionLog, outcome: Floats, known: Bools) -> Any:
-    """Fit a copy on what was left to chance: what was certain teaches nothing of effects."""
-    model = copy(model)
-    kept = known & (log.propensity < 1.0)
+def _fitted(model: Any, log: DecisionLog, outcome: Floats, weight: Floats) -> Any:
+    """Fit a copy on what was left to chance: what was certain teaches nothing of effects.
+
+    A `ResponseModel` sees rows without a known outcome, too: how they were chosen is known.
+    """
+    from collectopt.models import ResponseModel
+
+    model, rows, more = copy(model), np.flatnonzero(log.propensity < 1.0), {}
+    if isinstance(model, ResponseModel):
+        more = {"weight": weight[rows], "hold_out": True}
+    else:
+        rows = rows[weight[rows] > 0]
     found = model.fit(
-        log.X[kept],
-        outcome[kept],
-        action=log.action[kept],
+        log.X[rows],
+        np.where(weight > 0, outcome, 0.0)[rows],
+        action=log.action[rows],
         actions=log.actions,
-        propensity=log.propensity[kept],
-        account=log.account[kept],
+        propensity=log.propensity[rows],
+        account=log.account[rows],
+        **more,
     )
     return found or model
-
-
-def _factors(model: Any, X: Matrix) -> tuple[Floats, Floats]:
-    theta, phi = model.effect_factors(X)
-    return np.atleast_2d(np.asarray(theta, np.float64)), np.asarray(phi, np.float64)
 
 
 def _unusable(log: DecisionLog, known: Bools) -> str:

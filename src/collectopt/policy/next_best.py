@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
@@ -15,8 +17,21 @@ from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features import FeatureMatrix, compute_each
 from collectopt.objective import Block, Objective, default_objective, from_dict
 from collectopt.policy.base import Policy
-from collectopt.policy.effects import Effects, learn
-from collectopt.policy.engine import ALL, Bools, Case, Details, Floats, Ints, Rows
+from collectopt.policy.effects import Effects, Evidence, learn
+from collectopt.policy.engine import (
+    ALL,
+    Bools,
+    Case,
+    Details,
+    Floats,
+    Ints,
+    Rows,
+    Setting,
+    choose,
+)
+from collectopt.policy.guard import Kept, Scene, judge, segments
+from collectopt.policy.ladder import FixedLadder
+from collectopt.rules.layout import Layout
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
 from collectopt.schema.catalogue import Catalogue
@@ -113,7 +128,11 @@ class NextBestAction(Policy):
         if hasattr(payment, "fit"):
             payment = payment.fit(ledger, as_of=moment) or payment
         self.payment_ = payment
-        self.effects_ = learn(self.response, ledger, moment, self.catalogue)
+        effects, evidence = learn(self.response, ledger, moment, self.catalogue)
+        if evidence is not None:
+            verdict = judge(evidence.held_out, evidence.snapshot, partial(self._scene, evidence))
+            effects = replace(effects, verdict=verdict)
+        self.effects_ = effects
         self._seal_models()
         return self
 
@@ -152,6 +171,66 @@ class NextBestAction(Policy):
             raise NotFittedError.of(self, "effects_table")
         return self.effects_.table(self.catalogue.actions)
 
+    def guard_table(self) -> pd.DataFrame | None:
+        """Tell what is acted on in each segment, and why.
+
+        Returns
+        -------
+        DataFrame or None
+            segment; kept (nothing, the ladder, effects alike for everybody, individual effects);
+            decisions of the log behind it; slopes of the outcome on effects alike for everybody and
+            on what individual ones add, with their standard deviations (1 = as foretold); worth of
+            each in EUR a decision against nothing; gain of individual effects over the best of the
+            others with its standard error. None: there was nothing to judge.
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "guard_table")
+        verdict = self.effects_.verdict
+        return None if verdict is None else verdict.to_pandas()
+
+    def _scene(self, evidence: Evidence, rows: Ints, share: Floats) -> Scene:
+        """Play one moment of the log with effects of each account learnt from others."""
+        catalogue, held_out, phi = self.catalogue, evidence.held_out, evidence.phi
+        snapshot = evidence.snapshot.take(rows)
+        layout = Layout.of(catalogue.actions)
+        state = State.of(snapshot, catalogue, layout)
+        setting = Setting(snapshot, catalogue, self.rules, layout, state, 0.0, 0, "")
+        nothing = np.zeros((1, phi.shape[1]))
+        days = np.full(len(rows), catalogue.horizon_days / 2.0)
+
+        def case(theta: Floats) -> _NextBestCase:
+            outlook = Outlook(
+                snapshot=snapshot,
+                actions=catalogue.actions,
+                p_wait=evidence.p_wait[rows],
+                open_amount=state.open_amount,
+                theta=nothing if evidence.of_proceeds else theta,
+                phi=phi,
+                days=days,
+                horizon_days=catalogue.horizon_days,
+                lifetime_value=_lifetime_value(snapshot),
+                proceeds=(theta, phi) if evidence.of_proceeds else None,
+            )
+            return _NextBestCase(outlook, state, self.objective, catalogue, "")
+
+        alike, individual = held_out.alike[rows], held_out.individual[rows]
+        cases = [case(theta) for theta in (nothing, alike, individual)]
+
+        def worth(action: Ints) -> Floats:
+            every = slice(0, len(action))
+            values = [self.objective.values(one.taken(every, action))[:, 0] for one in cases]
+            return np.column_stack([values[0], *np.diff(values, axis=0)])
+
+        some, more = share[:, :1] * alike, share[:, 1:] * (individual - alike)
+        ladder = FixedLadder(catalogue, rules=self.rules)._case(snapshot, state)[0]  # noqa: SLF001
+        rivals = {Kept.ALIKE: case(some), Kept.INDIVIDUAL: case(some + more), Kept.LADDER: ladder}
+        played = {kept: choose(setting, rival).greedy for kept, rival in rivals.items()}
+        return Scene(segments(snapshot), played, worth)
+
     def _seal_models(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             self._write_models(Path(folder))
@@ -169,15 +248,21 @@ class NextBestAction(Policy):
         if outlook.proceeds is not None:
             missing |= ~np.isfinite(outlook.proceeds[0]).all(axis=1)
         why = {"the models give no probability for it": missing} if missing.any() else {}
-        note = self._effects.note
-        return _NextBestCase(outlook, state, self.objective, self.catalogue, note), why
+        case = _NextBestCase(outlook, state, self.objective, self.catalogue, self._effects.note)
+        verdict = self._effects.verdict
+        if verdict is None:
+            return case, why
+        ladder, _ = verdict.of(segments(snapshot))
+        if not ladder.any():
+            return case, why
+        rungs = FixedLadder(self.catalogue, rules=self.rules)._case(snapshot, state)[0]  # noqa: SLF001
+        return _Guarded(case, rungs, ladder), why
 
     def _outlook(self, snapshot: Snapshot, state: State) -> Outlook:
         actions, days = self.catalogue.actions, self.catalogue.horizon_days
         of_payment, of_effects = self._matrices(snapshot)
         p_wait, mean_days = _payments(self.payment_, snapshot, days, of_payment)
         (theta, phi), proceeds = self._effects.factors(snapshot, actions, of_effects)
-        worth = snapshot.ledger.accounts["lifetime_value"].take(snapshot.rows["account"])
         return Outlook(
             snapshot=snapshot,
             actions=actions,
@@ -187,7 +272,7 @@ class NextBestAction(Policy):
             phi=phi,
             days=mean_days,
             horizon_days=days,
-            lifetime_value=worth.to_numpy(zero_copy_only=False).astype(np.float64),
+            lifetime_value=_lifetime_value(snapshot),
             proceeds=proceeds,
         )
 
@@ -236,6 +321,12 @@ class NextBestAction(Policy):
                     "policy cannot be saved."
                 )
         self._write_models(folder)
+
+
+def _lifetime_value(snapshot: Snapshot) -> Floats:
+    """EUR, (n,); nan where it is not known."""
+    worth = snapshot.ledger.accounts["lifetime_value"].take(snapshot.rows["account"])
+    return worth.to_numpy(zero_copy_only=False).astype(np.float64)
 
 
 def _checked(objective: Objective) -> Objective:
@@ -350,3 +441,36 @@ class _NextBestCase(Case):
         value = np.sum(list(terms.values()), axis=0) if terms else np.zeros(len(action))
         notes = (self.note,) * len(action)
         return Details(p, p_wait, p * block.open_amount[:, 0], value, terms, notes)
+
+
+_RUNG = 0.01  # EUR that a step of the ladder is worth at least where the ladder is kept
+
+
+class _Guarded(Case):
+    """Some accounts are left to the ladder; its steps are worth what the effects say of them."""
+
+    def __init__(self, case: _NextBestCase, rungs: Case, ladder: Bools) -> None:
+        self.case, self.rungs, self.ladder = case, rungs, ladder
+
+    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
+        """EUR of every action; of the ladder's accounts that of the nearest steps alone."""
+        values = self.case.values(rows, columns)
+        mine = self.ladder[rows]
+        fit = self.rungs.values(rows, columns)[mine]
+        # by order of fit: a gentler substitute is worth a little less than the step itself
+        wanted = np.isfinite(fit)
+        top = fit.max(where=wanted, initial=1.0)
+        values[mine] = np.where(wanted, _RUNG * (1.0 + np.where(wanted, fit, 0.0) / top), -np.inf)
+        return values
+
+    def details(self, rows: slice, action: Ints) -> Details:
+        """Probabilities and EUR as the effects have it, with the ladder's step."""
+        details = self.case.details(rows, action)
+        steps = self.rungs.details(rows, action).notes
+        notes = [
+            " ".join(part for part in (own, f"The guard left it to the ladder. {step}") if part)
+            if kept
+            else own
+            for own, step, kept in zip(details.notes, steps, self.ladder[rows], strict=True)
+        ]
+        return replace(details, notes=tuple(notes))

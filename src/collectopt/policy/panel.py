@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from collectopt.features import FeatureMatrix, compute
+from collectopt.models.censoring import seen_weights
 from collectopt.models.labels import durations
 from collectopt.schema.actions import ActionSet
 from collectopt.schema.catalogue import Catalogue
@@ -39,7 +40,12 @@ def decision_log(
     Time zero is ``decided_at`` (else ``sent_at``). The reward is 1 if everything that was past due
     then was paid within the horizon. Rows without a propensity, with nothing past due, or with a
     channel that the catalogue does not have are left out. A row whose horizon was not over at
-    ``as_of``, or that a credit note closed, is not observed; it is never counted as not paid.
+    ``as_of``, or that a credit note closed, is not observed; it is never counted as not paid. What
+    is known of it, a payment, counts by ``weight`` like that of others of which as much is known.
+
+    An account has many rows, and contacts of one may still work in the next. A row asks what the
+    decision of its own time changes, given all that was done before, which its features tell, and
+    whatever the log went on to do: the effect of this decision, not of a course of them.
 
     Parameters
     ----------
@@ -93,6 +99,7 @@ def decision_panel(
         account=snapshot.rows["account"].to_numpy().astype(np.int64),
         as_of=snapshot.as_of,
         observed=over & (outcome.event | (outcome.days >= days)),
+        weight=seen_weights(outcome.days, outcome.event, days, action[kept] > 0),
         names=matrix.names,
     )
     return log, matrix, snapshot

@@ -37,6 +37,8 @@ class DecisionLog:
         When, UTC; NaT where unknown.
     observed : bool array, shape (n,)
         False where the horizon was not over: the reward is then a lower bound, not an outcome.
+    weight : float64 array, shape (n,)
+        By which known outcomes, of a horizon over or not, stand for all of them; 0 = not known.
     names : tuple of str
         Names of the columns of X.
     """
@@ -49,6 +51,7 @@ class DecisionLog:
     account: npt.NDArray[np.int64]
     as_of: npt.NDArray[np.datetime64]
     observed: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float64]
     names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -69,6 +72,7 @@ class DecisionLog:
         account: Any = None,
         as_of: Any = None,
         observed: Any = None,
+        weight: Any = None,
         names: tuple[str, ...] = (),
     ) -> DecisionLog:
         """Check arrays and make a log of them.
@@ -80,8 +84,9 @@ class DecisionLog:
             0..K-1.
         reward, propensity : array-like, shape (n,)
         actions : ActionSet
-        account, as_of, observed : array-like, shape (n,), or None
-            None: every row its own account, time unknown, all outcomes over.
+        account, as_of, observed, weight : array-like, shape (n,), or None
+            None: every row its own account, time unknown, all outcomes over; what is observed
+            counts alike.
         names : tuple of str
 
         Raises
@@ -91,6 +96,7 @@ class DecisionLog:
         """
         matrix = np.asarray(X)
         n = len(matrix)
+        over = np.ones(n, bool) if observed is None else np.asarray(observed, dtype=bool)
         log = cls(
             X=matrix,
             action=np.asarray(action).astype(np.int64),
@@ -103,7 +109,8 @@ class DecisionLog:
                 if as_of is None
                 else np.asarray(as_of, dtype="datetime64[us]")
             ),
-            observed=np.ones(n, bool) if observed is None else np.asarray(observed, dtype=bool),
+            observed=over,
+            weight=np.asarray(over if weight is None else weight, dtype=np.float64),
             names=names,
         )
         faults = list(log._faults())
@@ -135,7 +142,7 @@ class DecisionLog:
 
     def _faults(self) -> Any:
         n = len(self.X)
-        for name in ("action", "reward", "propensity", "account", "as_of", "observed"):
+        for name in ("action", "reward", "propensity", "account", "as_of", "observed", "weight"):
             if getattr(self, name).shape != (n,):
                 found = f"shape {getattr(self, name).shape}"
                 yield Fault("log", name, f"one value a row of X, shape ({n},)", found)
@@ -144,6 +151,7 @@ class DecisionLog:
             ("action", (self.action < 0) | (self.action >= len(self.actions)), "a row of actions"),
             ("reward", ~np.isfinite(self.reward), "a finite number"),
             ("propensity", ~((self.propensity > 0) & (self.propensity <= 1)), "within (0, 1]"),
+            ("weight", ~(np.isfinite(self.weight) & (self.weight >= 0)), "a number from 0 up"),
         ):
             rows = np.flatnonzero(bad)
             if len(rows):
