@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = attach(
         "simulation": "collectopt.simulation",
         "tracking": "collectopt.tracking",
         "integrations": "collectopt.integrations",
+        "testing": "collectopt.testing",
         # data
         "Ledger": "collectopt.schema.ledger",
         "Snapshot": "collectopt.schema.snapshot",

@@ -229,7 +229,7 @@ def _effects_block(effects: pd.DataFrame) -> Block:
 
 
 def guard_chapter(guard: pd.DataFrame, currency: str) -> Section:
-    """What is acted on in each segment, and why, as ``NextBestAction.guard_table`` tells it."""
+    """Tell what is acted on in each segment, and why, from ``NextBestAction.guard_table``."""
     lead = (
         "Four ways to act were played on moments of the log, each account with effects that were "
         "learnt from others. Worth is in "
