@@ -15,6 +15,7 @@ long-term treatment effects more rapidly and precisely. NBER 26463.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -91,15 +92,7 @@ def proceeds(
     seed : int
         Seed of the folds: the rest of an account is expected from what others brought.
     """
-    flows = _Flows.of(snapshot, Level.ACCOUNT, cut)
-    cash = _Cash(
-        row=flows.row,
-        days=_days(snapshot, flows.row, flows.at),
-        share=flows.cents / np.maximum(flows.total[flows.row], 1),
-        credit=(flows.cents > 0) & ~flows.cash,
-        discount=1.0 + yearly_rate,
-        watched=np.where(_past_due(snapshot), _censoring(snapshot, cut), -1.0),
-    )
+    cash = _Cash.of(snapshot, cut, yearly_rate)
     account = np.unique(snapshot.rows["account"].to_numpy(), return_inverse=True)[1]
     for seen, until in _WINDOWS:
         left = 1.0 - cash.until(seen, plain=True)
@@ -116,6 +109,20 @@ def proceeds(
         return cash.made(seen, until, np.where(open_then, left * rest, 0.0))
     seen = _WINDOWS[-1][0]
     return cash.made(seen, seen, np.zeros(len(snapshot)))
+
+
+def share_until(
+    snapshot: Snapshot, cut: np.datetime64, days: float, *, yearly_rate: float = 0.0
+) -> Float:
+    """Share of what was past due that came in within some days, before the cut, discounted, (n,).
+
+    Parameters
+    ----------
+    snapshot, cut, yearly_rate
+        As in :func:`proceeds`.
+    days : float
+    """
+    return _Cash.of(snapshot, cut, yearly_rate).until(days)
 
 
 def _past_due(snapshot: Snapshot) -> Bool:
@@ -136,6 +143,19 @@ class _Cash:
     credit: Bool
     discount: float
     watched: Float  # (n,) days to the cut
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, cut: np.datetime64, yearly_rate: float) -> Self:
+        """Look up what came in before the cut."""
+        flows = _Flows.of(snapshot, Level.ACCOUNT, cut)
+        return cls(
+            row=flows.row,
+            days=_days(snapshot, flows.row, flows.at),
+            share=flows.cents / np.maximum(flows.total[flows.row], 1),
+            credit=(flows.cents > 0) & ~flows.cash,
+            discount=1.0 + yearly_rate,
+            watched=np.where(_past_due(snapshot), _censoring(snapshot, cut), -1.0),
+        )
 
     def until(self, days: float, *, plain: bool = False) -> Float:
         """Share paid so far, (n,), discounted unless ``plain``."""

@@ -18,5 +18,6 @@ __getattr__, __dir__, __all__ = attach(
         "PolicyLearner": ".learner",
         "load": ".artifact",
         "decision_log": ".panel",
+        "decision_outcomes": ".outcomes",
     },
 )
