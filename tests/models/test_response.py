@@ -344,3 +344,24 @@ def test_prior_effects_are_small_sourced_and_blind_to_wording():
     for prior in PRIOR_EFFECTS:
         assert prior.low <= prior.points <= prior.high
         assert "20" in prior.source
+
+
+def test_intervals_of_individual_effects_hold_the_truth():
+    two = ActionSet.from_frame([{"channel": "none"}, {"channel": "email"}])
+    inside, width = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        n, beta = 4000, 0.1 * rng.normal(size=8)
+        X, new = rng.normal(size=(n, 8)), rng.normal(size=(200, 8))
+        a = (rng.random(n) < 0.5).astype(int)
+        y = X[:, 0] + a * (0.3 + X @ beta) + rng.normal(size=n)
+        model = ResponseModel().fit(X, y, action=a, actions=two, propensity=np.full(n, 0.5))
+        theta, phi = model.effect_factors(new)
+        error = model.effect_stderr(new, 1)
+        inside.append(np.abs((theta @ phi.T)[:, 1] - (0.3 + new @ beta)) < 1.645 * error)
+        width.append(error.mean())
+    # 12 worlds: rows of one world err together
+    by_world = np.mean(inside, axis=1)
+    assert by_world.mean() == pytest.approx(0.9, abs=3 * by_world.std(ddof=1) / np.sqrt(12))
+    assert 0.05 < np.mean(width) < 0.12
+    assert (model.effect_stderr(new, 0) == 0).all()

@@ -217,6 +217,11 @@ def ridge(columns: Float, y: Float) -> Line:
 
 def ridge_of(moments: Moments) -> Float:
     """Coefficients of a ridge regression whose penalty maximises the evidence, (p,)."""
+    return ridge_posterior(moments)[0]
+
+
+def ridge_posterior(moments: Moments) -> tuple[Float, Float]:
+    """Coefficients (p,) and their posterior covariance (p, p), at the penalty of most evidence."""
     n, p = moments.n, len(moments.score)
     values, vectors = np.linalg.eigh(moments.gram)
     values = np.maximum(values, 0.0)
@@ -226,11 +231,15 @@ def ridge_of(moments: Moments) -> Float:
     for _ in range(_SWEEPS):
         coef = b / (values + noise / width)
         used = float((values / (values + noise / width)).sum())
-        left = float(moments.spread - 2.0 * coef @ b + values @ coef**2)
-        noise = max(left / max(n - used, 1.0), 1e-300)
+        rest = float(moments.spread - 2.0 * coef @ b + values @ coef**2)
+        noise = max(rest / max(n - used, 1.0), 1e-300)
         # A width that runs to 0 says that there is nothing: keep it just above.
         width = max(float(coef @ coef) / max(used, 1e-12), 1e-12 * noise / n)
-    return np.asarray(vectors @ (b / (values + noise / width)) if p else np.zeros(0), np.float64)
+    if not p:
+        return np.zeros(0), np.zeros((0, 0))
+    left = values + noise / width
+    covariance = (vectors * (noise / left)) @ vectors.T
+    return np.asarray(vectors @ (b / left), np.float64), np.asarray(covariance, np.float64)
 
 
 def sparse(columns: Float, y: Float) -> Line:

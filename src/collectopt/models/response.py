@@ -35,7 +35,8 @@ Matrix = npt.NDArray[np.float32]
 
 #: z that the evidence for effects must reach, the better of two looks; below it all are zero.
 NEEDED_Z = 2.25
-_FORMAT = 2
+_FORMAT = 3
+_TILT = ("centre", "coef", "covariance")
 _FOLDS = 5
 
 
@@ -286,6 +287,28 @@ class ResponseModel:
             theta[rows] = self._theta(Z, self._level.predict(matrix[rows], Z)[:, 0])
         return theta, phi
 
+    def effect_stderr(self, X: npt.ArrayLike, action: npt.ArrayLike) -> Float:
+        """Posterior standard errors of the effects of one action a row, (n,).
+
+        Parameters
+        ----------
+        X : (n, d) array
+            As in ``fit``.
+        action : (n,) int or int
+            Row of the actions for each row of X.
+        """
+        factors = self._fitted("effect_stderr")
+        assert self._level is not None
+        matrix = check_matrix(X, self._level.width)
+        phi = factors.phi[np.broadcast_to(np.asarray(action), len(matrix))]
+        variance = np.einsum("np,pq,nq->n", phi, self._covariance, phi)
+        Z = self._level.mains.apply(matrix)
+        if self._tilt is not None:
+            variance = variance + phi[:, 0] ** 2 * self._tilt.variance(Z)
+        room = room_of(self._level.predict(matrix, Z)[:, 0])
+        base = tied(room, self.room_share, self._mean_room)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)) * base, dtype=np.float64)
+
     def effect_blocks(self, X: npt.ArrayLike, rows: int = 4096) -> Iterator[tuple[slice, Float]]:
         """Change of the outcome by every action, block after block of rows.
 
@@ -370,7 +393,8 @@ class ResponseModel:
         for name, part in (("level", self._level), ("phi_level", self._mean_phi)):
             arrays |= {f"{name}.{key}": values for key, values in part.arrays().items()}
         if self._tilt is not None:
-            arrays |= {"tilt.centre": self._tilt.centre, "tilt.coef": self._tilt.coef}
+            for name in _TILT:
+                arrays[f"tilt.{name}"] = getattr(self._tilt, name)
         with (path / "response.npz").open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         text = "" if self._level.trees is None else self._level.trees.to_text()
@@ -410,9 +434,8 @@ class ResponseModel:
             model._level = Level.of(_under("level.", arrays), trees)
             model._mean_phi = Level.of(_under("phi_level.", arrays), None)
             if "tilt.coef" in arrays:
-                model._tilt = Tilt(
-                    model._mean_phi.mains, arrays["tilt.centre"], arrays["tilt.coef"]
-                )
+                parts = (arrays[f"tilt.{name}"] for name in _TILT)
+                model._tilt = Tilt(model._mean_phi.mains, *parts)
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise ArtifactError(f"no readable ResponseModel in {path}: {error}") from error
         return model

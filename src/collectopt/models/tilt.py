@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from collectopt.models.contrasts import Mains, Moments, ridge_of, sparse_of
+from collectopt.models.contrasts import Mains, Moments, ridge_posterior, sparse_of
 from collectopt.models.residuals import Residuals
 
 Float = npt.NDArray[np.float64]
@@ -29,11 +29,14 @@ class Tilt:
     mains : Mains
     centre, coef : (q,) float64
         Mean of the columns and products where the effect is seen, and their coefficients.
+    covariance : (d, d) float64
+        Of the coefficients of the columns, products left out, after the ridge regression.
     """
 
     mains: Mains
     centre: Float
     coef: Float
+    covariance: Float
 
     @classmethod
     def learn(cls, mains: Mains, X: Matrix, rest: Residuals, theta: Float, cluster: Int) -> Self:
@@ -50,13 +53,19 @@ class Tilt:
         moments = moments.thinned(shared(contact * left, cluster))
         plain = len(mains.mean) + len(mains.gaps)
         coef = 0.5 * sparse_of(moments)
-        coef[:plain] += 0.5 * ridge_of(moments.take(plain))
+        straight, covariance = ridge_posterior(moments.take(plain))
+        coef[:plain] += 0.5 * straight
         coef[np.abs(coef) < _TRIFLE * np.abs(coef).max(initial=0.0)] = 0.0
-        return cls(mains, moments.centre, coef)
+        return cls(mains, moments.centre, coef, covariance)
 
     def __call__(self, Z: Float) -> Float:
         """Further effect of a contact for each row of standardised columns, (n,)."""
         return self.mains.tilted(Z, self.coef) - float(self.centre @ self.coef)
+
+    def variance(self, Z: Float) -> Float:
+        """Posterior variance of that, (n,)."""
+        far = Z - self.centre[: Z.shape[1]]
+        return np.asarray(((far @ self.covariance) * far).sum(axis=1), dtype=np.float64)
 
 
 def shared(score: Float, cluster: Int) -> float:
