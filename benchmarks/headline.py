@@ -10,8 +10,8 @@ fitted on that log alone, then 26 weeks in the same world on common luck beside
 * ``constant``: the library's policy with effects that are the same for everybody;
 * ``informed``: sees the truth (types, liquidity, what moves whom), the upper mark;
 * ``silence``: no contact at all, no recovery and no cost of its own;
-* ``thrifty``: the library's policy when contacts count as four and as sixteen times dearer than
-  they are, played where the policy recovers at least what the ladder does.
+* ``price``: the library's policy when contacts count as a quarter of what they cost, as four and
+  as sixteen times that: its frontier.
 
 Prints the change of realisation rate and process cost relative to the ladder, the share of the
 headroom captured, (policy - ladder) / (informed - ladder) in net value, and the cost at equal
@@ -56,7 +56,7 @@ KINDS = (*INDUSTRIES, PLACEBO)
 # The slowest are begun first, so that no core idles at the end.
 SLOWEST = ("b2b", "utility", "telco", "shop", "subscription", PLACEBO)
 WEEKS = 26
-DEARER = (4.0, 16.0)
+PRICES = (0.25, 4.0, 16.0)  # of a contact, as a multiple: the library's frontier
 SHOWN = ("friendly", "s-learner", "marginal", "constant", "library", "informed")
 
 
@@ -165,12 +165,9 @@ def live(job: Job, out: Path) -> float:
             "informed": co.simulation.Informed(catalogue),
             "silence": Silence(),
         }
+    if job.kind != PLACEBO:
+        policies |= {f"price {k:g}": library.with_objective(dearer(k)) for k in PRICES}
     table = book.run(policies, weeks=WEEKS).to_pandas()
-    recovered = table.set_index("policy").recovered
-    if job.kind != PLACEBO and recovered["library"] >= recovered["ladder"]:
-        thrifty = {f"thrifty {k:g}": library.with_objective(dearer(k)) for k in DEARER}
-        more = book.run(thrifty, weeks=WEEKS).to_pandas()
-        table = pd.concat([table, more], ignore_index=True)
     temporary = job.file(out).with_suffix(".tmp")
     table.assign(kind=job.kind, seed=job.seed).to_csv(temporary, index=False)
     temporary.replace(job.file(out))
@@ -295,20 +292,18 @@ def changes(runs: pd.DataFrame, kind: str, policy: str) -> dict[str, Figure]:
 def equal_recovery(runs: pd.DataFrame, kind: str, policy: str) -> Figure:
     """Change of cost where the policy recovers what the ladder does; on a line between means.
 
-    The library's frontier runs from silence over the thrifty to the full policy; another policy's
-    from silence to itself, as if it were played on a part of the accounts.
+    The library's frontier runs from silence over dearer contacts to the full policy and on to
+    cheaper ones; another policy's from silence to itself, as if it were played on a part of the
+    accounts.
     """
     if kind == PLACEBO:
         return Figure(np.nan, np.nan)
     goal = column(runs, kind, "ladder", "recovered").mean()
-    if column(runs, kind, policy, "recovered").mean() < goal:
+    prices = [f"price {k:g}" for k in PRICES] if policy == "library" else []
+    played = runs[(runs.kind == kind) & runs.policy.isin(["silence", policy, *prices])]
+    means = played.groupby("policy")[["recovered", "cost"]].mean().sort_values("recovered")
+    if means.recovered.iloc[-1] < goal:
         return Figure(np.nan, np.nan)
-    dear = [f"thrifty {k:g}" for k in DEARER] if policy == "library" else []
-    played = runs[runs.kind == kind]
-    every = played.seed.nunique()
-    stops = [stop for stop in ("silence", *dear, policy) if (played.policy == stop).sum() == every]
-    means = played[played.policy.isin(stops)].groupby("policy")[["recovered", "cost"]].mean()
-    means = means.sort_values("recovered")
     spent = float(np.interp(goal, means.recovered, means.cost))
     return Figure(spent / column(runs, kind, "ladder", "cost").mean() - 1.0, np.nan)
 

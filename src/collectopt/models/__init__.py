@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = attach(
         "CashFlowModel": "collectopt.models.cashflow",
         "cash_flow": "collectopt.models.cashflow",
         "ResponseModel": "collectopt.models.response",
+        "seen_weights": "collectopt.models.censoring",
         "EndsModel": "collectopt.models.competing",
         "EndsForecast": "collectopt.models.ends",
         "End": "collectopt.models.ends",
