@@ -170,3 +170,96 @@ def test_corner_cases():
 def test_bad_input_is_named(arguments, column):
     with pytest.raises(InputError, match=rf"allocate\.{column}"):
         allocate(*arguments)
+
+
+def many(n, K, seed, own=False):
+    """Values of unequal accounts, five channels with limits, a budget."""
+    rng = np.random.default_rng(seed)
+    channel = np.arange(K) % 5
+    value = np.exp(rng.normal(3, 1, (n, 1))) * rng.gamma(2.0, 0.02, (n, K))
+    value[:, 0] = 0.0
+    value[:, 1:][rng.random((n, K - 1)) < 0.1] = -np.inf
+    usage = np.zeros((K, 6))
+    usage[np.arange(K), channel] = 1.0
+    usage[:, 5] = np.array([0.05, 0.1, 4.0, 0.9, 0.06])[channel]
+    usage[0] = 0.0
+    limits = np.array([np.inf, 0.2 * n, 0.01 * n, 0.1 * n, 0.3 * n, 0.2 * n])
+    if own:  # minutes of a call differ by account
+        usage = usage * np.where(np.arange(6) == 2, rng.gamma(4.0, 0.25, (n, 1, 1)), 1.0)
+    return value, usage, limits
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("n", [10_000, 60_000])
+def test_large_books_meet_their_bound(n, own):
+    value, usage, limits = many(n, 20, 0, own)
+    allocation = allocate(value, usage, limits)
+    check(value, usage, limits, allocation)
+    assert allocation.gap < (1e-4 if n == 10_000 else 1e-5)
+    assert allocation.prices[2] > 0
+    assert allocation.prices[0] == 0
+
+
+def test_blocks_are_the_same_problem():
+    value, usage, limits = many(50_000, 12, 1, own=True)
+    passes = []
+
+    def blocks():
+        passes.append(1)
+        for start in range(0, len(value), 7_000):
+            yield value[start : start + 7_000], usage[start : start + 7_000]
+
+    whole, parts = allocate(value, usage, limits), allocate(limits=limits, blocks=blocks)
+    assert (whole.choice == parts.choice).all()
+    assert parts.value == pytest.approx(whole.value)
+    assert parts.bound == pytest.approx(whole.bound)
+    assert len(passes) <= 9
+    shared = many(50_000, 12, 1)[1]
+    streamed = allocate(
+        limits=limits,
+        blocks=lambda: ((value[s : s + 9_000], shared) for s in range(0, len(value), 9_000)),
+    )
+    check(value, shared, limits, streamed)
+    assert streamed.gap < 1e-5
+
+
+def test_shared_usage_is_usage_of_each():
+    value, usage, limits = many(3_000, 15, 2)
+    shared = allocate(value, usage, limits)
+    own = allocate(value, np.broadcast_to(usage, (3_000, *usage.shape)), limits)
+    assert own.value == pytest.approx(shared.value, rel=1e-6)
+    assert own.bound == pytest.approx(shared.bound, rel=1e-9)
+
+
+def test_few_units_among_many_accounts():
+    value, usage, limits = many(60_000, 10, 3)
+    limits = np.where(np.isfinite(limits), 3.0, np.inf)
+    allocation = allocate(value, usage, limits)
+    check(value, usage, limits, allocation)
+    # no more than the best of each limit could lack
+    assert allocation.bound - allocation.value <= 5 * value.max(where=np.isfinite(value), initial=0)
+    assert used(usage, allocation.choice)[5] > 2.9
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.booleans())
+def test_order_of_rows_does_not_matter_for_worth(seed, own):
+    value, usage, limits = many(400, 8, seed, own)
+    turn = np.random.default_rng(seed).permutation(400)
+    one = allocate(value, usage, limits)
+    two = allocate(value[turn], usage[turn] if own else usage, limits)
+    assert two.value == pytest.approx(one.value, rel=5e-3)
+    assert two.bound == pytest.approx(one.bound, rel=1e-6)
+
+
+def test_faults_in_a_later_block_are_named_with_their_rows():
+    value, usage, limits = many(20_000, 5, 4)
+    value[12_345, 2] = np.nan
+    with pytest.raises(InputError, match="12345"):
+        allocate(value, usage, limits)
+    with pytest.raises(InputError, match="12345"):
+        allocate(limits=limits, blocks=lambda: [(value[:9000], usage), (value[9000:], usage)])
+    with pytest.raises(InputError, match="either value and usage, or blocks"):
+        allocate(value, usage, limits, blocks=list)
+    with pytest.raises(InputError, match="either value and usage, or blocks"):
+        allocate(limits=limits)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from collectopt.exceptions import InputError
+from collectopt.policy.lagrange import Book
+from collectopt.policy.ranked import Own, Part, Shared
 
 Floats = NDArray[np.float64]
-_TOLERANCE = 1e-9  # of a limit: sums of 0.05 EUR are not exact in binary
+Ints = NDArray[np.int64]
+Blocks = Callable[[], Iterable[tuple[ArrayLike, ArrayLike]]]
+
+_SMALL = 30_000  # rows that are solved as a whole
+_SAMPLE = 8_000
+_OPEN = 20_000  # rows to be left open
+_ROWS = 8192  # rows of a block of arrays
+_ROUNDS = 12
+_CLOSE = 1e-6  # gap that is small enough
 
 
 @dataclass(frozen=True)
@@ -32,21 +44,28 @@ class Allocation:
         (bound - value) / abs(bound), 0 where they meet.
     """
 
-    choice: NDArray[np.int64]
+    choice: Ints
     prices: Floats
     value: float
     bound: float
     gap: float
 
 
-def allocate(value: ArrayLike, usage: ArrayLike, limits: ArrayLike) -> Allocation:
+def allocate(
+    value: ArrayLike | None = None,
+    usage: ArrayLike | None = None,
+    limits: ArrayLike = (),
+    *,
+    blocks: Blocks | None = None,
+) -> Allocation:
     """Choose one column a row so that the sum of values is large and no limit is exceeded.
 
     The prices minimise the Lagrangian dual D(l) = l . limits + sum_i max_k (v_ik - l . u_ik), by
-    Newton steps on its softmax smoothing with falling temperature. Every l >= 0 gives an upper
-    bound, so the gap is a certificate and not an estimate. The choice at these prices is repaired
-    (cheapest loss a unit first) and what is left of the limits is filled. The same input gives
-    the same choice.
+    Newton steps on its softmax smoothing with falling temperature: on a sample of many rows, then
+    on those whose choice is open near these prices. Every l >= 0 gives an upper bound, so the gap
+    is a certificate and not an estimate. The choice at these prices is repaired (cheapest loss a
+    unit first) and what is left of the limits is filled. Columns with the same usage count as the
+    best of them. The same input gives the same choice.
 
     Parameters
     ----------
@@ -56,6 +75,9 @@ def allocate(value: ArrayLike, usage: ArrayLike, limits: ArrayLike) -> Allocatio
         Units of each resource that a choice takes, >= 0; column 0 takes none.
     limits : array_like (R,)
         Units there are, >= 0; inf = no limit.
+    blocks : callable, optional
+        Instead of value and usage: gives the blocks of rows, (value, usage) each, as often as it is
+        called, some five times. Accounts x actions need not stand in memory then.
 
     Returns
     -------
@@ -78,27 +100,79 @@ def allocate(value: ArrayLike, usage: ArrayLike, limits: ArrayLike) -> Allocatio
     >>> allocation.choice.tolist(), allocation.value
     ([1, 1, 0], 8.0)
     """
-    v, u, room = _check(value, usage, limits)
-    if len(v) == 0:
-        return Allocation(np.zeros(0, np.int64), np.zeros(len(room)), 0.0, 0.0, 0.0)
+    room = np.atleast_1d(np.asarray(limits, dtype=np.float64))
+    if not (room >= 0).all():
+        raise _wrong("limits", "units >= 0, inf = no limit", np.flatnonzero(~(room >= 0)))
+    if (blocks is None) == (value is None or usage is None):
+        expected, found = "either value and usage, or blocks", "both" if blocks else "neither"
+        raise InputError.of("allocate", "value", expected=expected, found=found)
+    if blocks is not None:
+        parts: _Parts = partial(_streamed, blocks, room)
+    else:
+        assert value is not None
+        assert usage is not None
+        parts = _cut(value, usage, room)
+    live, prices = _live(room), np.zeros(len(room))
+    best = _solve(parts, int(live.sum()))
+    prices[live] = best.prices / room[live]
+    bound = max(best.bound, best.value)
+    gap = (bound - best.value) / abs(bound) if bound > best.value else 0.0
+    return Allocation(best.choice, prices, best.value, bound, gap)
+
+
+# -- rows ----------------------------------------------------------------------------------------
+
+
+#: Makes the parts for one pass; they are checked if it is told to.
+_Parts = Callable[[bool], Iterable[Part]]
+
+
+def _streamed(blocks: Blocks, room: Floats, check: bool) -> Iterator[Part]:
+    """Read blocks anew."""
+    start = 0
+    for value, usage in blocks():
+        part = _part(np.asarray(value), np.asarray(usage), room, start if check else None)
+        start += len(part)
+        yield part
+
+
+def _cut(value: ArrayLike, usage: ArrayLike, room: Floats) -> _Parts:
+    """Cut arrays into blocks; with shared usage the best of each class alone is kept."""
+    v, u = np.asarray(value), np.asarray(usage)
+    _check_shapes(v, u, room)
+    starts = range(0, max(len(v), 1), _ROWS)
+
+    def blocks() -> Iterator[tuple[ArrayLike, ArrayLike]]:
+        for start in starts:
+            here = slice(start, start + _ROWS)
+            yield v[here], u if u.ndim == 2 else u[here]
+
+    if u.ndim == 3:
+        return partial(_streamed, blocks, room)
+    kept = [_part(v[s : s + _ROWS], u, room, s) for s in starts]
+    return lambda check: kept  # noqa: ARG005 - they are checked
+
+
+def _part(v: NDArray[Any], u: NDArray[Any], room: Floats, start: int | None) -> Part:
+    """Make a block of rows; checked where it is told which row is the first."""
+    if start is not None:
+        _check_shapes(v, u, room)
+        _check(v, u, start)
     # a resource of which there is nothing forbids; one without limit does not count
-    none, live = room == 0, np.isfinite(room) & (room > 0)
+    none, live = room == 0, _live(room)
     if none.any():
         v = np.where((u[..., none] > 0).any(axis=-1), -np.inf, v)
-    book = _Book(v, u[..., live] / room[live])
-    best = book.solve()
-    prices = np.zeros(len(room))
-    prices[live] = best.prices / room[live]
-    total = float(v[np.arange(len(v)), best.choice].sum())
-    bound = max(best.bound, total)
-    gap = (bound - total) / abs(bound) if bound > total else 0.0
-    return Allocation(best.choice, prices, total, bound, gap)
+    if u.ndim == 2:
+        return Shared.of(v, u[:, live] / room[live])
+    own = u if live.all() else u[..., live]
+    return Own(np.asarray(v, dtype=np.float64), own, room[live])
 
 
-def _check(value: ArrayLike, usage: ArrayLike, limits: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    v = np.asarray(value, dtype=np.float64)
-    u = np.asarray(usage, dtype=np.float64)
-    room = np.atleast_1d(np.asarray(limits, dtype=np.float64))
+def _live(room: Floats) -> NDArray[np.bool_]:
+    return np.isfinite(room) & (room > 0)
+
+
+def _check_shapes(v: NDArray[Any], u: NDArray[Any], room: Floats) -> None:
     if v.ndim != 2 or v.shape[1] == 0:
         raise InputError.of("allocate", "value", expected="shape (n, K)", found=str(v.shape))
     wanted = (v.shape[1], len(room))
@@ -110,233 +184,203 @@ def _check(value: ArrayLike, usage: ArrayLike, limits: ArrayLike) -> tuple[Float
             found=str(u.shape),
             hint="One row a choice, one column a limit.",
         )
-    faults = [
-        ("value", np.isnan(v) | (v == np.inf), "numbers, or -inf where not allowed"),
-        ("value", ~np.isfinite(v[:, 0]), "a finite value of column 0, which does nothing"),
-        ("usage", ~(np.isfinite(u) & (u >= 0)), "finite units >= 0"),
-        ("usage", u[..., 0, :] != 0, "no usage in column 0, which does nothing"),
-        ("limits", ~(room >= 0), "units >= 0, inf = no limit"),
-    ]
-    for column, wrong, expected in faults:
+
+
+def _check(v: NDArray[Any], u: NDArray[Any], start: int) -> None:
+    """Refuse a block; rows are counted from ``start`` on."""
+    first = start if u.ndim == 3 else 0
+    for column, wrong, expected, begin in (
+        ("value", np.isnan(v) | (v == np.inf), "numbers, or -inf where not allowed", start),
+        ("value", ~np.isfinite(v[:, :1]), "a finite value of column 0, which does nothing", start),
+        ("usage", ~(np.isfinite(u) & (u >= 0)), "finite units >= 0", first),
+        ("usage", u[..., 0, :] != 0, "no usage in column 0, which does nothing", first),
+    ):
         if wrong.any():
-            rows = np.unique(np.nonzero(wrong)[0])
-            raise InputError.of(
-                "allocate",
-                column,
-                expected=expected,
-                found="something else",
-                rows=[int(r) for r in rows],
-            )
-    return v, u, room
+            raise _wrong(column, expected, begin + np.unique(np.nonzero(wrong)[0]))
 
 
-@dataclass(frozen=True)
-class _Dual:
-    prices: Floats
-    bound: float
-    choice: NDArray[np.int64]
+def _wrong(column: str, expected: str, rows: Ints) -> InputError:
+    found = "something else"
+    return InputError.of("allocate", column, expected=expected, found=found, rows=rows.tolist())
 
 
-class _Book:
-    """Values and usage in shares of the limits; ``room`` is what these rows may take of them.
+# -- prices --------------------------------------------------------------------------------------
 
-    Each row stands for ``weight`` rows.
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Some rows in memory, with the place of each in the whole and the caller's columns."""
+
+    place: Ints
+    v: Floats
+    u: Floats
+    column: Ints | None
+
+    @classmethod
+    def gather(cls, parts: Iterable[tuple[Part, Ints, int]]) -> _Rows:
+        """Put rows of several parts together."""
+        tables = [(start + rows, *part.take(rows)) for part, rows, start in parts]
+        place, v, u, column = zip(*tables, strict=True)
+        shared = u[0].ndim == 2
+        return cls(
+            np.concatenate(place),
+            np.concatenate(v),
+            u[0] if shared else np.concatenate(u),
+            None if column[0] is None else np.concatenate([c for c in column if c is not None]),
+        )
+
+    def thinned(self, step: int) -> _Rows:
+        """Keep every so-many-th row."""
+        u = self.u if self.u.ndim == 2 else self.u[::step]
+        column = None if self.column is None else self.column[::step]
+        return _Rows(self.place[::step], self.v[::step], u, column)
+
+    def columns(self, choice: Ints) -> Ints:
+        """Give the caller's columns."""
+        return choice if self.column is None else self.column[np.arange(len(choice)), choice]
+
+    def book(self, room: Floats | None = None, weight: float = 1.0) -> Book:
+        """Rows as a problem of their own."""
+        return Book(self.v, self.u, room, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """All n rows at one set of prices.
+
+    Attributes
+    ----------
+    bound : float
+        The dual there.
+    choice : (n,) int64
+        Caller's columns.
+    used, worth : (R,) float64, float
+        Of all rows but the open ones.
+    open : _Rows or None
+        Rows whose lead is below a threshold.
     """
 
-    def __init__(
-        self, value: Floats, usage: Floats, room: Floats | None = None, weight: float = 1.0
-    ) -> None:
-        self.v, self.u, self.weight = value, usage, weight
-        self.room = np.ones(usage.shape[-1]) if room is None else room
-        self.rows = np.arange(len(value))
-        self.shared = usage.ndim == 2
-        finite = value[np.isfinite(value)]
-        self.scale = float(np.ptp(finite)) if finite.size else 0.0
-        self.scale = self.scale or 1.0
+    bound: float
+    choice: Ints
+    used: Floats
+    worth: float
+    open: _Rows | None
 
-    def solve(self) -> _Dual:
-        """Prices of the smallest bound and the best choice found on the way."""
-        prices = np.zeros(self.u.shape[-1])
-        choice = self.reduced(prices).argmax(axis=1)
-        if not self.over(self.used(choice)).any():  # nothing is scarce
-            return _Dual(prices, self.bound(prices), choice)
-        tried = self.descend(prices)
-        bounds = np.array([self.bound(p) for p in tried])
-        best = int(bounds.argmin())
-        # the choice is repaired from the last few prices; the most valuable one is kept
-        choices = [self.round(tried[i]) for i in np.argsort(bounds, kind="stable")[:3]]
-        worth = [self.worth(c) for c in choices]
-        return _Dual(tried[best], float(bounds[best]), choices[int(np.argmax(worth))])
 
-    # The dual ------------------------------------------------------------------------------
+def _look(
+    parts: Iterable[Part], prices: Floats, near: Callable[[int, Floats], NDArray[np.bool_]]
+) -> _Pass:
+    """Go through all rows; ``near`` picks the open ones by the place of the first and the leads."""
+    bound, worth, start = float(prices.sum()), 0.0, 0
+    used, choice, taken = np.zeros(len(prices)), [np.zeros(0, np.int64)], []
+    for part in parts:
+        found = part.rank(prices)
+        picked = near(start, found.lead)
+        sure, some = np.flatnonzero(~picked), np.flatnonzero(picked)
+        bound += float(found.top.sum())
+        used += part.used(found.first, sure)
+        worth += part.worth(found.first, sure)
+        choice.append(part.column(found.first, np.arange(len(part))))
+        if len(some):
+            taken.append(_Rows(start + some, *part.take(some)))
+        start += len(part)
+    return _Pass(bound, np.concatenate(choice), used, worth, _together(taken))
 
-    def reduced(self, prices: Floats) -> Floats:
-        """Values after paying for what is used, (n, K)."""
-        return self.v - self.u @ prices
 
-    def bound(self, prices: Floats) -> float:
-        return float(prices @ self.room + self.reduced(prices).max(axis=1).sum())
+def _together(tables: list[_Rows]) -> _Rows | None:
+    if not tables:
+        return None
+    shared, named = tables[0].u.ndim == 2, tables[0].column is not None
+    return _Rows(
+        np.concatenate([t.place for t in tables]),
+        np.concatenate([t.v for t in tables]),
+        tables[0].u if shared else np.concatenate([t.u for t in tables]),
+        np.concatenate([t.column for t in tables if t.column is not None]) if named else None,
+    )
 
-    def used(self, choice: NDArray[np.int64]) -> Floats:
-        if self.shared:
-            return np.bincount(choice, minlength=len(self.u)) @ self.u
-        return self.u[self.rows, choice].sum(axis=0)
 
-    def worth(self, choice: NDArray[np.int64]) -> float:
-        return float(self.v[self.rows, choice].sum())
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The best so far."""
 
-    @staticmethod
-    def over(used: Floats) -> NDArray[np.bool_]:
-        return used > 1.0 + _TOLERANCE
+    bound: float
+    prices: Floats
+    value: float
+    choice: Ints
 
-    def part(self, rows: Any, room: Floats, weight: float = 1.0) -> _Book:
-        return _Book(self.v[rows], self.u if self.shared else self.u[rows], room, weight)
 
-    def descend(self, prices: Floats) -> list[Floats]:
-        """Minimise the smoothed dual at falling temperatures; the prices after each of them."""
-        stride = max(len(self.v) // 4096, 1)  # every so-many-th row will do for the first steps
-        weight = len(self.v) / len(self.rows[::stride])
-        sample = self.part(slice(None, None, stride), self.room, weight)
-        tried = [prices]
-        for step, temperature in enumerate(self.scale * 0.25 ** np.arange(1, 14)):
-            book = sample if step < 4 else self.contested(prices, temperature)
-            for _ in range(25):
-                before, prices = prices, book.newton(prices, temperature)
-                if np.abs(prices - before).max() <= 0.01 * temperature:
-                    break
-            tried.append(prices)
-        return tried
+def _solve(parts: _Parts, limits: int) -> _Found:
+    """Prices from a sample, then from the rows whose choice they leave open."""
+    free = np.zeros(limits)
+    whole = _look(parts(True), free, partial(_closer, -np.inf))
+    n = len(whole.choice)
+    if not Book.over(whole.used).any():  # nothing is scarce
+        return _Found(whole.bound, free, whole.worth, whole.choice)
+    if n <= _SMALL:
+        every = _look(parts(False), free, lambda _, lead: np.ones(len(lead), dtype=bool)).open
+        assert every is not None
+        book = every.book()
+        best = book.solve()
+        chosen = every.columns(best.choice)
+        return _Found(best.bound, best.prices, book.worth(best.choice), chosen)
+    return _refine(parts, *_sampled(parts, free, n))
 
-    def contested(self, prices: Floats, temperature: float) -> _Book:
-        """Keep rows whose choice is open near these prices; the others have taken their share."""
-        if len(self.v) <= 8192 or self.v.shape[1] == 1:
-            return self
-        reduced = self.reduced(prices)
-        second, top = np.partition(reduced, -2, axis=1)[:, -2:].T
-        rows = top - second < 50.0 * temperature
-        sure = reduced.argmax(axis=1)[~rows]
-        taken = self.take(np.flatnonzero(~rows), sure).sum(axis=0)
-        return self.part(rows, self.room - taken)
 
-    def newton(self, prices: Floats, temperature: float) -> Floats:
-        """One projected Newton step with backtracking."""
-        height, slope, bend = self.smooth(prices, temperature)
-        free = (prices > 0) | (slope < 0)
-        if not free.any():
-            return prices
-        bend = bend[np.ix_(free, free)]
-        bend[np.diag_indices_from(bend)] += 1e-9 + 1e-6 * np.trace(bend) / len(bend)
-        move = np.zeros_like(prices)
-        move[free] = -np.linalg.solve(bend, slope[free])
-        longest = np.abs(move).max()
-        move *= min(1.0, self.scale * self.weight * len(self.v) / longest) if longest else 1.0
-        for halving in range(30):
-            step = np.maximum(prices + move * 0.5**halving, 0.0)
-            if self.height(step, temperature) <= height + 1e-4 * float(slope @ (step - prices)):
-                return step
-        return prices
+def _sampled(parts: _Parts, free: Floats, n: int) -> tuple[Floats, float]:
+    """Prices that a sample of rows asks for, and the lead below which a choice is open."""
+    step = n // _SAMPLE
 
-    def height(self, prices: Floats, temperature: float) -> float:
-        z = self.reduced(prices) / temperature
-        top = z.max(axis=1)
-        total = (top + np.log(np.exp(z - top[:, None]).sum(axis=1))).sum()
-        return float(prices @ self.room + self.weight * temperature * total)
+    def every(start: int, lead: Floats) -> NDArray[np.bool_]:
+        return (np.arange(start, start + len(lead)) % step) == 0
 
-    def smooth(self, prices: Floats, temperature: float) -> tuple[float, Floats, Floats]:
-        """Smoothed dual: height, gradient (R,) and Hessian (R, R)."""
-        z = self.reduced(prices) / temperature
-        top = z.max(axis=1)
-        z = np.exp(z - top[:, None])
-        total = z.sum(axis=1)
-        z /= total[:, None]
-        height = prices @ self.room + self.weight * temperature * (top + np.log(total)).sum()
-        if self.shared:
-            mean = z @ self.u
-            square = (self.u * z.sum(axis=0)[:, None]).T @ self.u
-        else:
-            mean = np.einsum("nk,nkr->nr", z, self.u)
-            square = np.einsum("nk,nkr,nks->rs", z, self.u, self.u)
-        bend = self.weight / temperature * (square - mean.T @ mean)
-        return float(height), self.room - self.weight * mean.sum(axis=0), bend
+    sample = _look(parts(False), free, every).open
+    assert sample is not None
+    book = sample.book(weight=n / len(sample.place))
+    prices = book.descend(free)[-1]
+    # one step on the slope of all rows, as the sample's prices are off by its luck
+    exact = _look(parts(False), prices, partial(_closer, -np.inf))
+    prices = book.stepped(prices, 1.0 - exact.used)
+    lead = np.sort(book.lead(prices))
+    return prices, float(lead[min(int(len(lead) * _OPEN / n), len(lead) - 1)])
 
-    # The choice ----------------------------------------------------------------------------
 
-    def round(self, prices: Floats) -> NDArray[np.int64]:
-        """Choose at these prices, give back what is too much, fill what is left."""
-        reduced = self.reduced(prices)
-        choice = reduced.argmax(axis=1)
-        self.give_back(choice, reduced)
-        self.fill(choice, reduced)
-        return self.exchange(choice, reduced) if len(choice) <= 64 else choice
+def _closer(below: float, start: int, lead: Floats) -> NDArray[np.bool_]:
+    del start
+    return lead < below
 
-    def exchange(self, choice: NDArray[np.int64], reduced: Floats) -> NDArray[np.int64]:
-        """Few rows, where rounding costs most: change one row, refill, keep what is better."""
-        others = [
-            (i, k) for i in range(len(choice)) for k in np.flatnonzero(np.isfinite(self.v[i]))
-        ]
-        best, worth = choice, self.worth(choice)
-        for row, column in others:
-            trial = best.copy()
-            trial[row] = column
-            self.give_back(trial, reduced, keep=row)
-            if not self.over(self.used(trial)).any():
-                self.fill(trial, reduced)
-                if self.worth(trial) > worth + 1e-9 * self.scale:
-                    best, worth = trial, self.worth(trial)
-        return best
 
-    def take(self, rows: Any, columns: Any) -> Floats:
-        return self.u[columns] if self.shared else self.u[rows, columns]
-
-    def give_back(self, choice: NDArray[np.int64], reduced: Floats, keep: int = -1) -> None:
-        """Repair: the moves that lose least a unit first, until no limit is exceeded.
-
-        A row to ``keep`` stays; then the repair may fail.
-        """
-        left = 1.0 - self.used(choice)
-        only_zero = False
-        while (left < -_TOLERANCE).any():
-            short = left < -_TOLERANCE
-            uses = (self.take(self.rows, choice)[:, short] > 0).any(axis=1)
-            rows = np.flatnonzero(uses & (self.rows != keep))
-            now = self.take(rows, choice[rows])
-            freed = now[:, None, :] - (self.u if self.shared else self.u[rows])
-            relief = freed[..., short].sum(axis=-1)
-            useful = (freed[..., short] >= 0).all(axis=-1) & (relief > 0)
-            useful[:, 1:] &= not only_zero
-            loss = reduced[rows, choice[rows]][:, None] - reduced[rows]
-            ratio = np.where(useful, loss / np.where(useful, relief, 1.0), np.inf)
-            target = ratio.argmin(axis=1)
-            order = np.argsort(ratio[np.arange(len(rows)), target], kind="stable")
-            moved = False
-            for i in order:
-                change = freed[i, target[i]]
-                helps = (change[left < -_TOLERANCE] > 0).any()
-                if helps and ((left + change >= -_TOLERANCE) | (change >= 0)).all():
-                    choice[rows[i]] = target[i]
-                    left = left + change
-                    moved = True
-                if not (left < -_TOLERANCE).any():
-                    break
-            if only_zero and not moved:
-                return
-            only_zero = not moved
-
-    def fill(self, choice: NDArray[np.int64], reduced: Floats) -> None:
-        """Take what still fits and is worth more, nearest to the prices first."""
-        left = 1.0 - self.used(choice)
-        for _ in range(50):
-            gain = self.v - self.v[self.rows, choice][:, None]
-            rows, columns = np.nonzero(gain > 1e-12 * self.scale)
-            extra = self.take(rows, columns) - self.take(rows, choice[rows])
-            fits = (extra <= left + _TOLERANCE).all(axis=1)
-            if not fits.any():
-                return
-            rows, columns, extra = rows[fits], columns[fits], extra[fits]
-            merit = reduced[rows, columns] - reduced[rows, choice[rows]]
-            done = set()
-            for i in np.lexsort((rows, -gain[rows, columns], -merit)):
-                if rows[i] not in done and (extra[i] <= left + _TOLERANCE).all():
-                    choice[rows[i]] = columns[i]
-                    left = left - extra[i]
-                    done.add(rows[i])
+def _refine(parts: _Parts, prices: Floats, below: float) -> _Found:
+    """Solve the open rows at better and better prices, and repair the choice."""
+    found: _Found | None = None
+    for round_ in range(_ROUNDS):
+        seen = _look(parts(False), prices, partial(_closer, below))
+        left = 1.0 - seen.used
+        stuck = found is not None and found.bound - seen.bound < 1e-9 * abs(seen.bound)
+        if found is None or seen.bound < found.bound:
+            known = (
+                (np.nan, np.zeros(0, np.int64)) if found is None else (found.value, found.choice)
+            )
+            found = _Found(seen.bound, prices, *known)
+        if seen.open is None:
+            break
+        book = seen.open.book(left)
+        if (left < 0).any():  # the others alone take too much
+            prices = book.stepped(prices, left - book.used(book.reduced(prices).argmax(axis=1)))
+            continue
+        if round_:
+            choice = book.round(prices)
+            value = seen.worth + book.worth(choice)
+            if not Book.over(seen.used + book.used(choice)).any() and not value <= found.value:
+                every = seen.choice.copy()
+                every[seen.open.place] = seen.open.columns(choice)
+                found = _Found(found.bound, found.prices, value, every)
+            if stuck or found.bound - found.value <= _CLOSE * abs(found.bound):
+                break
+        tried = book.descend(prices, below)
+        move = tried[int(np.argmin([book.bound(p) for p in tried]))] - prices
+        # so far that the others keep their choice
+        change = 2.0 * float(np.abs(book.u @ move).max())
+        prices = prices + move * min(1.0, below / max(change, 1e-300))
+        below *= 1.0 if change <= below else 2.0
+    assert found is not None
+    return found
