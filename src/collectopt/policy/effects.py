@@ -12,7 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from collectopt.features import FeatureMatrix, compute
+from collectopt.models.overlap import Overlap
+from collectopt.models.sensitivity import Sensitivity
 from collectopt.policy.engine import Bools, Floats
+from collectopt.policy.historic import historic_panel
 from collectopt.policy.panel import decision_panel
 from collectopt.schema.actions import ActionSet
 from collectopt.schema.catalogue import Catalogue
@@ -45,6 +48,10 @@ class Effects:
         Logged decisions that the model was fitted on.
     proceeds : object or None
         Likewise, of the share of what was past due that comes in, discounted.
+    overlap : Overlap or None
+        How open the log's choices were, where propensities had to be estimated.
+    sensitivity : Sensitivity or None
+        What a hidden reason to contact could have done to the effect then.
     """
 
     model: Any
@@ -53,6 +60,8 @@ class Effects:
     note: str = ""
     rows: int = 0
     proceeds: Any = None
+    overlap: Overlap | None = None
+    sensitivity: Sensitivity | None = None
 
     def factors(
         self, snapshot: Snapshot, actions: ActionSet, matrix: FeatureMatrix | None = None
@@ -105,11 +114,14 @@ class Effects:
             "note": self.note,
             "rows": self.rows,
             "proceeds": None if self.proceeds is None else type(self.proceeds).__name__,
+            "overlap": None if self.overlap is None else self.overlap.to_dict(),
+            "sensitivity": None if self.sensitivity is None else self.sensitivity.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], model: Any, proceeds: Any = None) -> Effects:
         """Read what `to_dict` wrote."""
+        overlap, bounds = data.get("overlap"), data.get("sensitivity")
         return cls(
             model=model,
             names=None if data["names"] is None else tuple(data["names"]),
@@ -117,11 +129,16 @@ class Effects:
             note=data["note"],
             rows=data["rows"],
             proceeds=proceeds,
+            overlap=None if overlap is None else Overlap.from_dict(overlap),
+            sensitivity=None if bounds is None else Sensitivity.from_dict(bounds),
         )
 
 
 def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalogue) -> Effects:
     """Fit models of effects on the book's log, or fall back to assumed effects.
+
+    A log without propensities counts only if its choices were open given what was known, and if a
+    hidden reason as strong as the strongest known one could not undo the effect of a contact.
 
     Parameters
     ----------
@@ -136,8 +153,16 @@ def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalo
         ledger, as_of, horizon=f"{catalogue.horizon_days}D", catalogue=catalogue
     )
     why = _unusable(log, log.observed)
+    past = historic_panel(ledger, as_of, catalogue) if why else None
+    overlap, bounds, estimated = None, None, ""
+    if past is not None:
+        log, matrix, snapshot = past.log, past.matrix, past.snapshot
+        overlap, bounds = past.overlap, past.sensitivity()
+        because = past.unusable(bounds) or _unusable(log, log.observed)
+        why = f"{why}; {because}" if because else ""
+        estimated = past.note(bounds) if bounds is not None else ""
     if why:
-        return Effects(None, note=f"{ASSUMED}: {why}.")
+        return Effects(None, note=f"{ASSUMED}: {why}.", overlap=overlap, sensitivity=bounds)
     from collectopt.models import ResponseModel
 
     second = None
@@ -150,8 +175,10 @@ def learn(response: Any, ledger: Ledger, as_of: np.datetime64, catalogue: Catalo
             second = _fitted(response, log, came.share, came.known)
     model = _fitted(response, log, log.reward, log.observed)
     rows = int((log.observed & (log.propensity < 1.0)).sum())
-    note = _note(model, second)
-    return Effects(model, matrix.names, dict(matrix.categories), note, rows, second)
+    note = " ".join(filter(None, (estimated, _note(model, second))))
+    return Effects(
+        model, matrix.names, dict(matrix.categories), note, rows, second, overlap, bounds
+    )
 
 
 def _note(model: Any, proceeds: Any) -> str:
@@ -194,7 +221,10 @@ def _unusable(log: DecisionLog, known: Bools) -> str:
     if not known.any():
         return "the book has no contacts with propensities whose horizon is over"
     if not open_choice.any():
-        return "every logged contact was certain, so nothing can be compared"
+        return (
+            "every logged contact was certain, so nothing can be compared; explore, see "
+            "collectopt.evaluation.exploration_design"
+        )
     if known.sum() < _ROWS:
         return f"only {int(known.sum())} logged decisions can be used"
     few = min(int((open_choice & contact).sum()), int((open_choice & ~contact).sum()))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features import FeatureMatrix, compute_each
+from collectopt.models.overlap import Overlap
 from collectopt.objective import Block, Objective, default_objective, from_dict
 from collectopt.policy.base import Policy
 from collectopt.policy.effects import Effects, learn
@@ -151,6 +152,11 @@ class NextBestAction(Policy):
         if self.effects_ is None:
             raise NotFittedError.of(self, "effects_table")
         return self.effects_.table(self.catalogue.actions)
+
+    @property
+    def overlap_(self) -> Overlap | None:
+        """How open the log's choices were; None where propensities were known, or few rows."""
+        return None if self.effects_ is None else self.effects_.overlap
 
     def _seal_models(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
