@@ -17,7 +17,7 @@ from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.models.boosting import Trees, check_matrix, check_vector
 from collectopt.models.by_level import by_level
 from collectopt.models.contrasts import Mains, folds
-from collectopt.models.factors import Factors, reference
+from collectopt.models.factors import Factors, reference, unseen_variance
 from collectopt.models.level import Level
 from collectopt.models.priors import prior_effects
 from collectopt.models.residuals import Residuals, room_of, stabilised, tied
@@ -218,6 +218,7 @@ class ResponseModel:
         self._tilt = None
         if self.individual and self.gate.open and self.factors.names and matrix.shape[1]:
             self._tilt = Tilt.learn(mains, matrix, rest, self.theta, cluster)
+        self._widen(actions)
         return self
 
     @property
@@ -508,6 +509,14 @@ class ResponseModel:
         self.gate = Gate(z, open=z >= NEEDED_Z)
         kept = found if self.gate.open else Shrunk(np.zeros(len(family)), found.covariance)
         self.theta, self.stderr, self._covariance = kept.theta, kept.stderr, kept.covariance
+
+    def _widen(self, actions: ActionSet) -> None:
+        """Give factors that the log never tried the error of what is expected of them."""
+        assert self.factors is not None
+        least = unseen_variance(self.factors, actions, self.theta, self._covariance)
+        now = np.diag(self._covariance)
+        self._covariance = self._covariance + np.diag(np.maximum(least - now, 0.0))
+        self.stderr = np.sqrt(np.maximum(np.diag(self._covariance), 0.0))
 
 
 def _room_share(rest: Residuals, cluster: Int) -> float:
