@@ -6,6 +6,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import pytest
 from scipy.special import expit
@@ -228,6 +229,30 @@ def test_a_log_by_rule_teaches_nothing_whatever_it_shows(kit):
     assert policy.effects_.model is None
     assert "exploration_design" in policy.effects_.note
     assert policy.effects_.note.startswith(ASSUMED)
+
+
+def test_of_a_mixed_log_what_has_propensities_is_enough():
+    """Half of the letters were drawn by a coin that is known, the rest by amount."""
+    ledger = trial(0.4, by_coin)
+    contacts = ledger.contacts.to_pandas()
+    sent = set(contacts["account_id"])
+    waits = [
+        contact(a, MONDAY, "none", propensity=0.5) | {"tone": None}
+        for a in ledger.account_ids[:400]
+        if a not in sent
+    ]
+    known = contacts["account_id"] < "0400"
+    table = pd.concat(
+        [contacts.assign(propensity=np.where(known, 0.5, np.nan)), pd.DataFrame(waits)]
+    )
+    mixed = Ledger.from_frames(
+        accounts=ledger.accounts, invoices=ledger.invoices, payments=ledger.payments,
+        contacts=table,
+    )  # fmt: skip
+    effects = learn(None, mixed, CUT, CATALOGUE)
+    assert effects.model is not None
+    assert effects.rows == 400
+    assert effects.overlap is None
 
 
 def test_known_propensities_are_used_as_they_are():

@@ -46,8 +46,9 @@ class NextBestAction(Policy):
     model; p of an action = p_wait + its effect, cut to [0, 1], from the response model; what the
     action brings in the end, as a share of the open amount, from a second one; value by the
     objective; rules; one choice an account under the shared limits; exploration inside what
-    is permitted with exact propensities. Without a log of contacts with propensities the effects
-    are assumed, and every decision says so.
+    is permitted with exact propensities. Without a log of contacts with propensities these are
+    estimated (``overlap_``); where the effects then do not hold they are assumed, and every
+    decision says so.
 
     Parameters
     ----------
