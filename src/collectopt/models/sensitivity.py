@@ -18,8 +18,8 @@ Zhao, Small & Bhattacharya (2019), Sensitivity analysis for inverse probability 
 via the percentile bootstrap. JRSS B 81.
 Dorn & Guo (2023), Sharp sensitivity analysis for inverse propensity weighting via quantile
 balancing. JASA 118.
-Dorn, Guo & Kallus (2024), Doubly-valid/doubly-sharp sensitivity analysis for causal inference with
-unmeasured confounding. JASA 120.
+Dorn, Guo & Kallus (2021), Doubly-valid/doubly-sharp sensitivity analysis for causal inference with
+unmeasured confounding. arXiv 2112.11449 (closed form for outcomes of 0 and 1).
 Hsu & Small (2013), Calibrating sensitivity analyses to observed covariates. Biometrics 69.
 """
 
