@@ -8,10 +8,14 @@ average contact on the chance that everything past due is paid within 28 days, a
 * a regression on the number of contacts of the last 30 days;
 * an S-learner (LightGBM of features and "was contacted");
 * ResponseModel with propensities unknown: it holds only if the features explain the choices;
-* ResponseModel with the true propensities, which an engine that logs them would have.
+* ResponseModel with the true propensities, which an engine that logs them would have;
+* ResponseModel on decisions rebuilt from a ledger that has neither propensities nor waits.
 
 Beside it the truth: both outcomes of every account that may be contacted at the end of the log, by
-channel, in the mix of the log. Everything is simulated.
+channel, in the mix of the log. Below stands what is known of the rebuilt log: overlap, and bounds
+of the effect if a hidden reason moved the odds of a contact up to Lambda times. The same follows
+for the book "shop", where nothing is hidden, as the loss that missing propensities alone cause.
+Everything is simulated.
 
     python benchmarks/confounded.py [--accounts 6000] [--seed 0]
 """
@@ -29,6 +33,7 @@ import numpy as np
 
 import collectopt as co
 from collectopt.models import ResponseModel
+from collectopt.policy.historic import Historic, historic_panel
 from collectopt.policy.panel import decision_panel
 from collectopt.schema.times import to_instant
 
@@ -61,7 +66,60 @@ def readings(accounts: int, seed: int) -> list[Reading]:
         )
         effect, error = float(model.theta[0]), float(model.stderr[0])
         found.append(Reading(f"ResponseModel, propensities {name}", effect, error))
+    past = historic_panel(bare(book.ledger()), book.as_of, book.catalogue)
+    found.append(rebuilt(past))
     return [*found, truth(book, log.actions, action)]
+
+
+def rebuilt(past: Historic) -> Reading:
+    """Read the effect off decisions that were rebuilt, with estimated propensities."""
+    log, kept = past.log, past.log.observed
+    model = ResponseModel(individual=False, folds=3).fit(
+        log.X[kept],
+        log.reward[kept],
+        action=log.action[kept],
+        actions=log.actions,
+        propensity=log.propensity[kept],
+        account=log.account[kept],
+    )
+    name = "ResponseModel, no propensities, no waits"
+    return Reading(name, float(model.theta[0]), float(model.stderr[0]))
+
+
+def bare(ledger: co.Ledger) -> co.Ledger:
+    """Leave out propensities and waits, as most historic logs do."""
+    contacts = ledger.contacts.to_pandas()
+    contacts = contacts[contacts["channel"] != "none"].assign(propensity=np.nan)
+    return co.Ledger.from_frames(
+        accounts=ledger.accounts,
+        invoices=ledger.invoices,
+        payments=ledger.payments,
+        contacts=contacts,
+        responses=ledger.responses,
+        holds=ledger.holds,
+        timezone=ledger.timezone,
+    )
+
+
+def open_book(accounts: int, seed: int) -> list[Reading]:
+    """Read the effect off a book that hides nothing, with propensities and without."""
+    book = co.simulation.Book("shop", accounts=accounts, seed=seed)
+    cut = to_instant(book.as_of, book.catalogue.timezone)
+    log, _, _ = decision_panel(book.ledger(), cut, horizon="28D", catalogue=book.catalogue)
+    kept = log.observed & (log.propensity < 1.0)
+    model = ResponseModel(individual=False, folds=3).fit(
+        log.X[kept],
+        log.reward[kept],
+        action=log.action[kept],
+        actions=log.actions,
+        propensity=log.propensity[kept],
+        account=log.account[kept],
+    )
+    known = Reading(
+        "ResponseModel, propensities true", float(model.theta[0]), float(model.stderr[0])
+    )
+    past = historic_panel(bare(book.ledger()), cut, book.catalogue)
+    return [known, rebuilt(past), truth(book, log.actions, log.action[kept])]
 
 
 def logged(book: co.simulation.Book) -> tuple[co.DecisionLog, tuple[str, ...]]:
@@ -114,11 +172,16 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=6_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print("| reading | effect, points | SE |")
-    print("|---|---|---|")
-    for each in readings(options.accounts, options.seed):
-        error = "" if np.isnan(each.stderr) else f"{100 * each.stderr:.2f}"
-        print(f"| {each.name} | {100 * each.points:+.2f} | {error} |")
+    for kind, read in (("confounded", readings), ("shop", open_book)):
+        print(f"\n| {kind}: reading | effect, points | SE |")
+        print("|---|---|---|")
+        for each in read(options.accounts, options.seed):
+            error = "" if np.isnan(each.stderr) else f"{100 * each.stderr:.2f}"
+            print(f"| {each.name} | {100 * each.points:+.2f} | {error} |")
+        book = co.simulation.Book(kind, accounts=options.accounts, seed=options.seed)
+        past = historic_panel(bare(book.ledger()), book.as_of, book.catalogue)
+        bounds = past.sensitivity()
+        print(f"\n{past.overlap}\n{bounds}\ncounted: {past.unusable(bounds) or 'yes'}")
 
 
 if __name__ == "__main__":

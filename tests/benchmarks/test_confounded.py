@@ -19,6 +19,8 @@ def test_naive_readings_of_a_confounded_log_have_the_wrong_sign(monkeypatch):
         assert found[naive].points < 0.0
     blind = found["ResponseModel, propensities unknown"]
     assert blind.points < truth.points - 3 * truth.stderr  # what missing propensities cost
+    rebuilt = found["ResponseModel, no propensities, no waits"]
+    assert rebuilt.points < truth.points - 3 * truth.stderr  # estimating them does not mend it
     known = found["ResponseModel, propensities true"]
     # The truth is that of one moment, the reading that of a year: alike, not the same.
     assert abs(known.points - truth.points) < 3 * (known.stderr + truth.stderr)

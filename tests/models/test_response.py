@@ -258,14 +258,16 @@ def test_reference_is_a_distribution_close_to_the_log():
     np.testing.assert_allclose(share[1:], 0.6 / 24, rtol=0.1)
 
 
-def test_only_what_was_tried_becomes_a_factor():
+def test_what_was_never_tried_is_a_factor_without_rows():
     action = np.array([0] * 30 + [1] * 30)  # e-mail, friendly, no offer, 9 o'clock
     y = np.r_[np.zeros(30), np.ones(30)]
     model = ResponseModel().fit(
         np.zeros((60, 1)), y, action=action, actions=ACTIONS, propensity=np.full(60, 0.5)
     )
-    assert model.factors.names == ("contact",)
-    assert model.factors.count.tolist() == [30]
+    assert model.factors.names[0] == "contact"
+    assert model.factors.count[0] == 30
+    assert not model.factors.count[1:].any()
+    assert not model.factors.phi[action][:, 1:].any()
 
 
 def test_shrinkage_pulls_weak_evidence_to_zero_and_leaves_strong_evidence():

@@ -10,6 +10,7 @@
 :mod:`.survival`      Kaplan-Meier curves and censoring weights
 :mod:`.formulas`      DSO, ADD, CEI on plain numbers
 :mod:`.keyfigures`    KPIs of a book as of a time
+:mod:`.power`         what exploration shows, how soon and for how much
 :mod:`.plots`         figures, returned and never shown
 :mod:`.plots_payment` drift by quarter, curves of being unpaid
 :mod:`.reporting`     everything in one HTML file
@@ -43,6 +44,10 @@ __getattr__, __dir__, __all__ = attach(
         "AgeingTable": ".cashflows",
         "CashFlowBacktest": ".cashflows",
         "backtest_cash_flow": ".cashflows",
+        "exploration_design": ".power",
+        "design_for": ".power",
+        "Draw": ".power",
+        "ExplorationDesign": ".power",
         "bootstrap": ".bootstrap",
         "drift_table": ".drift",
         "plots": ".plots",

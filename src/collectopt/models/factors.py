@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from collectopt.models.priors import prior_effects
-from collectopt.schema.actions import ActionKind, ActionSet
+from collectopt.models.priors import USUAL_SHARE, prior_effects, prior_spread
+from collectopt.schema.actions import NO_CODE, ActionKind, ActionSet
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -27,6 +27,10 @@ class Factors:
     channel (:mod:`collectopt.models.priors`), 1 on average over the contacts of the log. The others
     are centred over these, so that the effect of the first is that of the average contact and
     theirs are deviations from what is expected.
+
+    A level that the log never tried (a new channel, tone or offer) has a column of its own with no
+    rows: its effect is what is expected of it, of which :func:`unseen_variance` says how wrong it
+    may be. Actions carry no template: a new text starts as its channel, tone and offer do.
 
     Attributes
     ----------
@@ -91,18 +95,23 @@ def _levels(
     contact: npt.NDArray[np.bool_],
     tally: Float,
 ) -> list[_Column]:
-    """One centred column for each level that the log tried, if it tried more than one."""
-    tried = [i for i in range(len(names)) if tally[contact & (codes == i)].sum() > 0]
-    if len(tried) < 2:
+    """One column a level: centred if the log tried it beside others, plain if it did not."""
+    mine = [contact & (codes == i) for i in range(len(names))]
+    tried = [i for i, rows in enumerate(mine) if tally[rows].sum() > 0]
+    if not tried:
         return []
+    old = contact & np.isin(codes, [*tried, NO_CODE])
     return [
         (
             f"{family}:{names[i]}",
             family,
-            _centred((codes == i).astype(np.float64), contact, tally),
-            tally[contact & (codes == i)].sum(),
+            _centred(rows.astype(np.float64), old, tally)
+            if i in tried
+            else rows.astype(np.float64),
+            tally[rows].sum(),
         )
-        for i in tried
+        for i, rows in enumerate(mine)
+        if (i in tried and len(tried) > 1) or (i not in tried and rows.any())
     ]
 
 
@@ -126,6 +135,37 @@ def _slots(actions: ActionSet, contact: npt.NDArray[np.bool_], tally: Float) -> 
 def _centred(values: Float, contact: npt.NDArray[np.bool_], tally: Float) -> Float:
     mean = np.average(values[contact], weights=tally[contact])
     return np.where(contact, values - mean, 0.0)
+
+
+def unseen_variance(factors: Factors, actions: ActionSet, theta: Float, covariance: Float) -> Float:
+    """Least posterior variance of the factors that the log never tried, (p,); 0 for the others.
+
+    A new channel brings what published trials let expect of it, relative to the contacts of the
+    log, give or take the range that they support; a new tone or offer what the others do, give or
+    take its family's usual share of the effect of a contact.
+
+    Parameters
+    ----------
+    factors : Factors
+    actions : ActionSet
+        Those that the factors were made of.
+    theta, covariance : (p,), (p, p) float64
+        Posterior of the factors' effects.
+    """
+    least = np.zeros(len(theta))
+    if "contact" not in factors.family:
+        return least
+    first = factors.family.index("contact")
+    size = float(np.hypot(theta[first], np.sqrt(max(float(covariance[first, first]), 0.0))))
+    spread = prior_spread(actions)
+    for j in np.flatnonzero(factors.count == 0):
+        family = factors.family[j]
+        share = USUAL_SHARE.get(family, 0.0)
+        if family == "channel":
+            some = int(np.flatnonzero(factors.phi[:, j])[0])
+            share = float(factors.phi[some, first] * spread[some])
+        least[j] = (share * size) ** 2
+    return least
 
 
 def reference(actions: ActionSet, action: Int) -> Float:

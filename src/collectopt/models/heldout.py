@@ -13,11 +13,19 @@ heterogeneous treatment effects in randomized experiments. NBER 24678 (best line
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from collectopt.models.contrasts import Mains
+from collectopt.models.residuals import Residuals
+from collectopt.models.shrinkage import shrink
+from collectopt.models.tilt import Tilt
+
+Matrix = npt.NDArray[np.float32]
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
@@ -69,6 +77,46 @@ class HeldOut:
     individual: Float
     weight: Float
     cluster: Int
+
+    @classmethod
+    def learn(
+        cls,
+        rest: Residuals,
+        untied: Float,
+        cluster: Int,
+        fold: Int,
+        *,
+        family: Sequence[str],
+        base: Float,
+        columns: tuple[Mains, Matrix] | None,
+    ) -> Self:
+        """Learn the effects of each fold from the others.
+
+        Parameters
+        ----------
+        rest : Residuals
+            Of n rows, factors times ``base``.
+        untied : (n, p) float64
+            The factors without it.
+        cluster, fold : (n,) int64
+        family : sequence of str
+            Of the factors.
+        base : (n,) float64
+            How far effects reach beyond their mean.
+        columns : (Mains, (n, d) array) or None
+            What the effect of a contact may depend on.
+        """
+        alike, individual = np.empty(untied.shape), np.empty(untied.shape)
+        for k in np.unique(fold):
+            out, into = fold == k, np.flatnonzero(fold != k)
+            known, who = rest.take(into), cluster[into]
+            learnt = shrink(known.outcome, known.factors, known.weight, who, family).theta
+            alike[out] = individual[out] = learnt
+            if columns is not None:
+                mains, X = columns
+                tilt = Tilt.learn(mains, X[into], known, learnt, who)
+                individual[out, 0] += tilt(mains.apply(X[out]))
+        return cls(rest.outcome, untied, alike, individual * base[:, None], rest.weight, cluster)
 
     def slopes(self, group: Int, groups: int) -> Slopes:
         """Regress the outcome on effects, group by group.

@@ -92,6 +92,11 @@ PRIOR_EFFECTS: tuple[PriorEffect, ...] = (
 )
 
 
+#: How far factors usually differ from the average contact, as a share of its effect. In the trials
+#: above channels differ most; wordings of letters hardly did.
+USUAL_SHARE = {"channel": 0.4, "tone": 0.3, "offer": 0.3, "hour": 0.1, "day": 0.1}
+
+
 def prior_effects(actions: ActionSet) -> npt.NDArray[np.float64]:
     """Give assumed effects of actions on P(paid within about a month).
 
@@ -116,3 +121,27 @@ def prior_effects(actions: ActionSet) -> npt.NDArray[np.float64]:
     by_code = np.array([table.get(name, table["*"]) for name in actions.channels] + [table["*"]])
     points = by_code[actions.channel]  # -1, no channel named, takes the last one
     return np.where(actions.is_contact, points, 0.0)
+
+
+def prior_spread(actions: ActionSet) -> npt.NDArray[np.float64]:
+    """Give standard deviations of assumed effects, as a share of them.
+
+    Parameters
+    ----------
+    actions : ActionSet
+        K actions.
+
+    Returns
+    -------
+    (K,) float64
+        The range of :data:`PRIOR_EFFECTS` read as a 95 % interval; 0 for what is no contact.
+
+    Examples
+    --------
+    >>> actions = ActionSet.from_frame([{"channel": "none"}, {"channel": "letter"}])
+    >>> prior_spread(actions).round(2).tolist()
+    [0.0, 0.34]
+    """
+    table = {e.channel: (e.high - e.low) / 3.92 / e.points for e in PRIOR_EFFECTS}
+    by_code = np.array([table.get(name, table["*"]) for name in actions.channels] + [table["*"]])
+    return np.where(actions.is_contact, by_code[actions.channel], 0.0)

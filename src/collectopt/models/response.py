@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -18,13 +17,14 @@ from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.models.boosting import Trees, check_matrix, check_vector
 from collectopt.models.by_level import by_level
 from collectopt.models.contrasts import Mains, folds
-from collectopt.models.factors import Factors, reference
+from collectopt.models.factors import Factors, reference, unseen_variance
+from collectopt.models.gate import NEEDED_Z, Gate, clustered_z, room_share
 from collectopt.models.heldout import HeldOut
 from collectopt.models.level import Level
 from collectopt.models.priors import prior_effects
 from collectopt.models.residuals import Residuals, room_of, stabilised, tied
 from collectopt.models.shrinkage import Shrunk, shrink
-from collectopt.models.tilt import Tilt, blocks, shared
+from collectopt.models.tilt import Tilt, blocks
 from collectopt.schema.actions import ActionSet
 
 __all__ = ["Gate", "ResponseModel", "prior_effects"]
@@ -33,28 +33,9 @@ Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]
 
-#: z that the evidence for effects must reach, the better of two looks; below it all are zero.
-NEEDED_Z = 2.25
 _FORMAT = 3
 _TILT = ("centre", "coef", "covariance")
 _FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Whether the log shows any effect at all.
-
-    Attributes
-    ----------
-    z : float
-        The larger of two statistics, errors clustered by account: the effect of the average
-        contact over its error, and the slope of the outcome on effects learnt from other accounts.
-    open : bool
-        Whether z reaches 2.25; else all effects are zero.
-    """
-
-    z: float
-    open: bool
 
 
 class ResponseModel:
@@ -224,7 +205,7 @@ class ResponseModel:
         if choice is not None:
             rest = residuals(weight=choice)
         self.ess = float(rest.weight.sum() ** 2 / (rest.weight**2).sum())
-        self.room_share = _room_share(rest, cluster) if self.room and phi.shape[1] else 0.0
+        self.room_share = room_share(rest, cluster) if self.room and phi.shape[1] else 0.0
         self._mean_room = rest.mean_room
         untied, rest = rest.factors, rest.tied(self.room_share)
         self._estimate(rest, cluster, fold)
@@ -236,7 +217,16 @@ class ResponseModel:
             self._tilt = Tilt.learn(mains, matrix, rest, self.theta, cluster)
         self.held_out = None
         if hold_out and self.gate.open:
-            self.held_out = self._held_out(matrix, rest, untied, cluster, fold)
+            self.held_out = HeldOut.learn(
+                rest,
+                untied,
+                cluster,
+                fold,
+                family=self.factors.family,
+                base=tied(rest.room, self.room_share, self._mean_room),
+                columns=None if self._tilt is None else (mains, matrix),
+            )
+        self._widen(actions)
         return self
 
     @property
@@ -550,28 +540,13 @@ class ResponseModel:
         kept = found if self.gate.open else Shrunk(np.zeros(len(family)), found.covariance)
         self.theta, self.stderr, self._covariance = kept.theta, kept.stderr, kept.covariance
 
-    def _held_out(
-        self, X: Matrix, rest: Residuals, untied: Float, cluster: Int, fold: Int
-    ) -> HeldOut:
-        """Learn the effects of each fold from the others."""
+    def _widen(self, actions: ActionSet) -> None:
+        """Give factors that the log never tried the error of what is expected of them."""
         assert self.factors is not None
-        assert self._level is not None
-        mains = self._level.mains
-        alike, individual = np.empty(untied.shape), np.empty(untied.shape)
-        base = tied(rest.room, self.room_share, self._mean_room)
-        for k in range(self.folds):
-            out, into = fold == k, np.flatnonzero(fold != k)
-            known, who = rest.take(into), cluster[into]
-            learnt = shrink(
-                known.outcome, known.factors, known.weight, who, self.factors.family
-            ).theta
-            alike[out] = individual[out] = learnt
-            if self._tilt is not None:
-                tilt = Tilt.learn(mains, X[into], known, learnt, who)
-                individual[out, 0] += tilt(mains.apply(X[out]))
-        return HeldOut(
-            rest.outcome, untied, alike, individual * base[:, None], rest.weight, cluster
-        )
+        least = unseen_variance(self.factors, actions, self.theta, self._covariance)
+        now = np.diag(self._covariance)
+        self._covariance = self._covariance + np.diag(np.maximum(least - now, 0.0))
+        self.stderr = np.sqrt(np.maximum(np.diag(self._covariance), 0.0))
 
 
 def _seen(weight: Float) -> Float:
@@ -579,31 +554,6 @@ def _seen(weight: Float) -> Float:
     if not weight.any():
         raise InputError.of("weight", None, expected="some above 0", found="all 0")
     return weight / weight.mean()
-
-
-def _room_share(rest: Residuals, cluster: Int) -> float:
-    """Average over shares by how much better the outcome is explained with them.
-
-    That is the gain in R-loss of the effect of the average contact. Its z would mislead: where
-    there is more room there is more noise too, and z prefers what is precise to what is true.
-    """
-    shares = np.linspace(0.0, 1.0, 5)
-    own = rest.factors[:, 0] * rest.outcome * rest.weight
-    noise = float(np.average(rest.outcome**2, weights=rest.weight)) * shared(own, cluster)
-    gain = []
-    for part in map(rest.tied, shares.tolist()):
-        s = part.factors[:, 0]
-        score, size = (s * part.weight) @ rest.outcome, (s * part.weight) @ s
-        gain.append(0.5 * score**2 / max(float(size), 1e-300) / max(noise, 1e-300))
-    weight = np.exp(np.array(gain) - max(gain))
-    return float(weight @ shares / weight.sum())
-
-
-def clustered_z(score: Float, cluster: Int) -> float:
-    """Sum of scores over its standard error, rows of one cluster taken together."""
-    total = np.bincount(cluster, score)
-    spread = float(np.sqrt((total**2).sum()))
-    return float(total.sum() / spread) if spread > 0.0 else 0.0
 
 
 def _under(head: str, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

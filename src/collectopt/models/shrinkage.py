@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from collectopt.models.priors import USUAL_SHARE
+
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
@@ -15,9 +17,6 @@ Int = npt.NDArray[np.int64]
 _GRID = np.r_[0.0, 0.002 * 2.0 ** np.arange(0, 9, 0.5)]
 _COMMON = 0.03 * 2.0 ** np.arange(0, 5, 0.5)  # of the effect of the average contact: never 0
 _SWEEPS = 4
-#: How far factors usually differ from the average contact, as a share of its effect. In the trials
-#: of :mod:`collectopt.models.priors` channels differ most; wordings of letters hardly did.
-_RATIO = {"channel": 0.4, "tone": 0.3, "offer": 0.3, "hour": 0.1, "day": 0.1}
 _TRUST = 10.0  # factors' worth of evidence that this counts for
 
 
@@ -80,7 +79,7 @@ def shrink(r: Float, s: Float, weight: Float, cluster: Int, family: Sequence[str
             tries = []
             for tau in (_COMMON if k == common else _GRID) * sd:
                 width[k] = tau
-                prior = _log_prior(tau, _RATIO.get(name, 0.0) * usual)
+                prior = _log_prior(tau, USUAL_SHARE.get(name, 0.0) * usual)
                 tries.append(_evidence(b, G, V, width @ member) + prior)
             width[k] = (_COMMON if k == common else _GRID)[int(np.argmax(tries))] * sd
     return _posterior(b, G, V, width @ member)

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from collectopt.features import FeatureMatrix, compute
 from collectopt.models.heldout import HeldOut
+from collectopt.models.overlap import Overlap
+from collectopt.models.sensitivity import Sensitivity
 from collectopt.policy.engine import Bools, Floats, Ints
 from collectopt.policy.guard import Verdict, segments
+from collectopt.policy.historic import historic_panel
 from collectopt.policy.panel import decision_panel
 from collectopt.schema.actions import ActionSet
 from collectopt.schema.catalogue import Catalogue
@@ -52,6 +55,10 @@ class Effects:
         Likewise, of the share of what was past due that comes in, discounted.
     verdict : Verdict or None
         Which effects are acted on, by segment; None: all of them.
+    overlap : Overlap or None
+        How open the log's choices were, where propensities had to be estimated.
+    sensitivity : Sensitivity or None
+        What a hidden reason to contact could have done to the effect then.
     """
 
     model: Any
@@ -61,6 +68,8 @@ class Effects:
     rows: int = 0
     proceeds: Any = None
     verdict: Verdict | None = None
+    overlap: Overlap | None = None
+    sensitivity: Sensitivity | None = None
 
     def factors(
         self, snapshot: Snapshot, actions: ActionSet, matrix: FeatureMatrix | None = None
@@ -123,11 +132,14 @@ class Effects:
             "rows": self.rows,
             "proceeds": None if self.proceeds is None else type(self.proceeds).__name__,
             "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "overlap": None if self.overlap is None else self.overlap.to_dict(),
+            "sensitivity": None if self.sensitivity is None else self.sensitivity.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], model: Any, proceeds: Any = None) -> Effects:
         """Read what `to_dict` wrote."""
+        overlap, bounds = data.get("overlap"), data.get("sensitivity")
         return cls(
             model=model,
             names=None if data["names"] is None else tuple(data["names"]),
@@ -136,6 +148,8 @@ class Effects:
             rows=data["rows"],
             proceeds=proceeds,
             verdict=None if data["verdict"] is None else Verdict.from_dict(data["verdict"]),
+            overlap=None if overlap is None else Overlap.from_dict(overlap),
+            sensitivity=None if bounds is None else Sensitivity.from_dict(bounds),
         )
 
 
@@ -169,6 +183,9 @@ def learn(
 ) -> tuple[Effects, Evidence | None]:
     """Fit models of effects on the book's log, or fall back to assumed effects.
 
+    A log without propensities counts only if its choices were open given what was known, and if a
+    hidden reason as strong as the strongest known one could not undo the effect of a contact.
+
     Parameters
     ----------
     response : object or None
@@ -182,8 +199,17 @@ def learn(
         ledger, as_of, horizon=f"{catalogue.horizon_days}D", catalogue=catalogue
     )
     why = _unusable(log, log.observed)
+    past = historic_panel(ledger, as_of, catalogue) if why else None
+    overlap, bounds, estimated = None, None, ""
+    if past is not None:
+        log, matrix, snapshot = past.log, past.matrix, past.snapshot
+        overlap, bounds = past.overlap, past.sensitivity()
+        because = past.unusable(bounds) or _unusable(log, log.observed)
+        why = f"{why}; {because}" if because else ""
+        estimated = past.note(bounds) if bounds is not None else ""
     if why:
-        return Effects(None, note=f"{ASSUMED}: {why}."), None
+        assumed = f"{ASSUMED}: {why}."
+        return Effects(None, note=assumed, overlap=overlap, sensitivity=bounds), None
     from collectopt.models import ResponseModel
 
     second, evidence = None, None
@@ -202,9 +228,11 @@ def learn(
         model,
         matrix.names,
         dict(matrix.categories),
-        _note(model, second),
+        " ".join(filter(None, (estimated, _note(model, second)))),
         int(((log.weight > 0) & (log.propensity < 1.0)).sum()),
         second,
+        overlap=overlap,
+        sensitivity=bounds,
     )
     return found, evidence
 
@@ -266,7 +294,10 @@ def _unusable(log: DecisionLog, known: Bools) -> str:
     if not known.any():
         return "the book has no contacts with propensities whose horizon is over"
     if not open_choice.any():
-        return "every logged contact was certain, so nothing can be compared"
+        return (
+            "every logged contact was certain, so nothing can be compared; explore, see "
+            "collectopt.evaluation.exploration_design"
+        )
     if known.sum() < _ROWS:
         return f"only {int(known.sum())} logged decisions can be used"
     few = min(int((open_choice & contact).sum()), int((open_choice & ~contact).sum()))

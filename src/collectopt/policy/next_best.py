@@ -15,6 +15,7 @@ import pandas as pd
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features import FeatureMatrix, compute_each
+from collectopt.models.overlap import Overlap
 from collectopt.objective import Block, Objective, default_objective, from_dict
 from collectopt.policy.base import Policy
 from collectopt.policy.effects import Effects, Evidence, learn
@@ -60,8 +61,9 @@ class NextBestAction(Policy):
     model; p of an action = p_wait + its effect, cut to [0, 1], from the response model; what the
     action brings in the end, as a share of the open amount, from a second one; value by the
     objective; rules; one choice an account under the shared limits; exploration inside what
-    is permitted with exact propensities. Without a log of contacts with propensities the effects
-    are assumed, and every decision says so.
+    is permitted with exact propensities. Without a log of contacts with propensities these are
+    estimated (``overlap_``); where the effects then do not hold they are assumed, and every
+    decision says so.
 
     Parameters
     ----------
@@ -230,6 +232,11 @@ class NextBestAction(Policy):
         rivals = {Kept.ALIKE: case(some), Kept.INDIVIDUAL: case(some + more), Kept.LADDER: ladder}
         played = {kept: choose(setting, rival).greedy for kept, rival in rivals.items()}
         return Scene(segments(snapshot), played, worth)
+
+    @property
+    def overlap_(self) -> Overlap | None:
+        """How open the log's choices were; None where propensities were known, or few rows."""
+        return None if self.effects_ is None else self.effects_.overlap
 
     def _seal_models(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

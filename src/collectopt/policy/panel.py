@@ -76,8 +76,33 @@ def decision_panel(
     """Make the log, with the matrix it holds and the snapshot of its rows."""
     catalogue = catalogue or Catalogue.default()
     cut = to_instant(as_of, catalogue.timezone)
+    rows, action = logged_rows(ledger, cut, catalogue.actions)
+    return outcomes(
+        ledger, cut, catalogue, rows, action, horizon=horizon, names=names, categories=categories
+    )
+
+
+def outcomes(
+    ledger: Ledger,
+    cut: np.datetime64,
+    catalogue: Catalogue,
+    rows: pa.Table,
+    action: Ints,
+    *,
+    horizon: str = "28D",
+    names: Sequence[str] | None = None,
+    categories: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[DecisionLog, FeatureMatrix, Snapshot]:
+    """Find what was known at decisions and what came of them.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        account_id, as_of, propensity of each decision.
+    action : (n,) int64
+        What was decided. The others as in :func:`decision_panel`.
+    """
     days = Horizon.parse(horizon).days
-    rows, action = _rows(ledger, cut, catalogue.actions)
     snapshot = Snapshot.from_rows(ledger, rows.select(["account_id", "as_of"]))
     late = np.zeros(len(snapshot), dtype=bool)
     claims = snapshot.claims
@@ -105,7 +130,7 @@ def decision_panel(
     return log, matrix, snapshot
 
 
-def _rows(ledger: Ledger, cut: np.datetime64, actions: ActionSet) -> tuple[pa.Table, Ints]:
+def logged_rows(ledger: Ledger, cut: np.datetime64, actions: ActionSet) -> tuple[pa.Table, Ints]:
     """Take logged decisions with a propensity, one an account and moment, and their actions."""
     contacts = ledger.timeline.contacts
     known = pc.less(
