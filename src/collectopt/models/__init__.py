@@ -14,6 +14,8 @@ __getattr__, __dir__, __all__ = attach(
         "CashFlowModel": "collectopt.models.cashflow",
         "cash_flow": "collectopt.models.cashflow",
         "ResponseModel": "collectopt.models.response",
+        "HarmModel": "collectopt.models.harm",
+        "Harm": "collectopt.models.harm",
         "EndsModel": "collectopt.models.competing",
         "EndsForecast": "collectopt.models.ends",
         "End": "collectopt.models.ends",

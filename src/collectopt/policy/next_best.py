@@ -13,10 +13,12 @@ import pandas as pd
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features import FeatureMatrix, compute_each
+from collectopt.models.harm import Harm
 from collectopt.objective import Block, Objective, default_objective, from_dict
 from collectopt.policy.base import Policy
 from collectopt.policy.effects import Effects, learn
 from collectopt.policy.engine import ALL, Bools, Case, Details, Floats, Ints, Rows
+from collectopt.policy.risks import Risks, learn_harm
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
 from collectopt.schema.catalogue import Catalogue
@@ -46,7 +48,8 @@ class NextBestAction(Policy):
     action brings in the end, as a share of the open amount, from a second one; value by the
     objective; rules; one choice an account under the shared limits; exploration inside what
     is permitted with exact propensities. Without a log of contacts with propensities the effects
-    are assumed, and every decision says so.
+    are assumed, and every decision says so. Complaints, opt-outs and customers lost by a contact
+    are learnt from the log, shrunk to what is assumed without one.
 
     Parameters
     ----------
@@ -86,6 +89,7 @@ class NextBestAction(Policy):
         self.objective = _checked(default_objective() if objective is None else objective)
         self.payment_: Any = None
         self.effects_: Effects | None = None
+        self.harm_: Harm | None = None
 
     def __repr__(self) -> str:
         return f"NextBestAction(objective={self.objective!r})"
@@ -114,6 +118,7 @@ class NextBestAction(Policy):
             payment = payment.fit(ledger, as_of=moment) or payment
         self.payment_ = payment
         self.effects_ = learn(self.response, ledger, moment, self.catalogue)
+        self.harm_ = learn_harm(ledger, moment, self.catalogue)
         self._seal_models()
         return self
 
@@ -152,6 +157,22 @@ class NextBestAction(Policy):
             raise NotFittedError.of(self, "effects_table")
         return self.effects_.table(self.catalogue.actions)
 
+    def harm_table(self) -> pd.DataFrame | None:
+        """Tell the chances of complaints, opt-outs and customers lost by channel and tone.
+
+        Returns
+        -------
+        DataFrame or None
+            As `Harm.table`. None: they are assumed.
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "harm_table")
+        return None if self.harm_ is None else self.harm_.table()
+
     def _seal_models(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             self._write_models(Path(folder))
@@ -170,7 +191,8 @@ class NextBestAction(Policy):
             missing |= ~np.isfinite(outlook.proceeds[0]).all(axis=1)
         why = {"the models give no probability for it": missing} if missing.any() else {}
         note = self._effects.note
-        return _NextBestCase(outlook, state, self.objective, self.catalogue, note), why
+        case = _NextBestCase(outlook, state, self.objective, self.catalogue, note, harm=self.harm_)
+        return case, why
 
     def _outlook(self, snapshot: Snapshot, state: State) -> Outlook:
         actions, days = self.catalogue.actions, self.catalogue.horizon_days
@@ -208,6 +230,7 @@ class NextBestAction(Policy):
             "objective": self.objective.to_dict(),
             "payment": type(self.payment_).__name__,
             "effects": self._effects.to_dict(),
+            **({} if self.harm_ is None else {"harm": self.harm_.to_dict()}),
         }
 
     @property
@@ -290,9 +313,12 @@ class _NextBestCase(Case):
         objective: Objective,
         catalogue: Catalogue,
         note: str,
+        *,
+        harm: Harm | None,
     ) -> None:
         self.outlook, self.state, self.objective = outlook, state, objective
         self.catalogue, self.note = catalogue, note
+        self.risks = None if harm is None else Risks.of(harm, outlook.actions)
 
     def block(self, rows: Rows, columns: Rows = ALL) -> Block:
         """Give what the terms of the objective see: some actions for all of the rows, (b, K)."""
@@ -336,6 +362,7 @@ class _NextBestCase(Case):
             complaint_cost=self.catalogue.value.complaint_cost,
             unknown_value=self.catalogue.value.lifetime_value,
             brought=brought,
+            **({} if self.risks is None else self.risks.rates(self.state.recent[rows], pick, axis)),
         )
 
     def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
