@@ -23,8 +23,8 @@ Int = npt.NDArray[np.int64]
 
 #: Prior standard deviations of the log rate: one book against the next, a channel or a tone against
 #: the others, the power of fatigue. The level is within a factor of 2.7 of the assumed in two cases
-#: of three: that is worth about one event.
-LEVEL, FACTOR, POWER = 1.0, 0.5, 0.5
+#: of three.
+LEVEL, FACTOR, POWER = 1.0, 0.7, 0.5
 _STEPS, _CLOSE, _LIMIT = 100, 1e-9, 30.0
 
 
