@@ -10,7 +10,7 @@ from collectopt.models.dropout import Weeks, fit_drop_out
 CHANCE = np.array([0.0, 0.3, 0.4, 0.5, 0.5, 0.5, 0.5])  # of a contact, by weeks past due
 FIRM = np.array([0.0, 0.1, 0.3, 0.5, 0.6, 0.6, 0.6])  # of those, in a firm tone
 PRIOR = np.array([0.0005, 0.0015])
-LOOSE = np.array([0.05, 0.05])
+LOOSE, TIGHT = np.eye(2) * 0.05**2, np.diag(PRIOR**2)
 
 
 def world(
@@ -96,16 +96,16 @@ def test_contacts_that_keep_customers_have_a_gain():
 def test_leavers_are_counted(monthly):
     seen, gone = world(7, np.zeros(2), monthly=monthly)
     # Those of the last weeks, and of the first ones, are not seen yet: a sixth in 60 weeks.
-    assert fit_drop_out(seen, PRIOR, PRIOR).leavers == pytest.approx(gone * 5 / 6, rel=0.15)
+    assert fit_drop_out(seen, PRIOR, TIGHT).leavers == pytest.approx(gone * 5 / 6, rel=0.15)
 
 
 def test_what_cannot_be_told_stays_assumed():
     seen, _ = world(3, np.zeros(2), accounts=150)
-    lost = fit_drop_out(seen, PRIOR, PRIOR)
+    lost = fit_drop_out(seen, PRIOR, TIGHT)
     assert lost.effect == pytest.approx(PRIOR, rel=0.15)
     assert np.sqrt(np.diag(lost.covariance)) == pytest.approx(PRIOR, rel=0.1)
 
 
 def test_nobody_contacted_or_nobody_seen_for_long():
     few = Weeks(np.ones((3, 2), np.int64), np.zeros((3, 2), np.int64), np.zeros((3, 2, 2)), 1)
-    assert fit_drop_out(few, PRIOR, PRIOR).effect == pytest.approx(PRIOR)
+    assert fit_drop_out(few, PRIOR, TIGHT).effect == pytest.approx(PRIOR)

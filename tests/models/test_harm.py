@@ -201,7 +201,10 @@ def test_weeks_hold_invoices_lateness_and_contacts(book):
     assert weeks.invoices.sum() == len(bills)
     assert weeks.contacts.sum() == pytest.approx(tiring(seen.recent).sum())
     # Contacts go to accounts past due in a week with a logged decision, and only there.
-    assert (weeks.state[weeks.contacts.sum(axis=2) > 0] > 10).all()
+    sent = weeks.contacts.sum(axis=2) > 0
+    assert (weeks.state[sent] > 0).all()
+    assert weeks.decided[sent].all()
+    assert not weeks.decided.all()
 
 
 def test_bad_input_is_refused():

@@ -48,16 +48,19 @@ class Weeks:
     invoices : (A, W) int64
         Invoices written in the week.
     state : (A, W) int64
-        State at the start of the week, 0 to states - 1.
+        State at the start of the week: 0 = on time, to states - 1 = latest.
     contacts : (A, W, k) float64
         Exposure to contacts by kind: how many, each times its fatigue.
     states : int
+    decided : (A, W) bool, optional
+        Whether it was decided that week on a contact or none. None: not known.
     """
 
     invoices: Int
     state: Int
     contacts: Float
     states: int
+    decided: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,21 +142,24 @@ class _Data:
         )
 
 
-def fit_drop_out(seen: Weeks, prior: Float, sd: Float) -> DropOut:
+def fit_drop_out(seen: Weeks, prior: Float, covariance: Float) -> DropOut:
     """Learn how often customers leave, and what contacts add.
 
     Parameters
     ----------
     seen : Weeks
-    prior, sd : (k,) float64
-        Mean and standard deviation of the chance to leave that a contact adds, by kind.
+    prior : (k,) float64
+        Prior mean of the chance to leave that a contact adds, by kind.
+    covariance : (k, k) float64
+        Prior covariance.
 
     Returns
     -------
     DropOut
     """
     data, k = _Data.of(seen), len(prior)
-    precision = np.concatenate([[0.0, 0.0], 1.0 / np.square(sd)])
+    precision = np.zeros((2 + k, 2 + k))
+    precision[2:, 2:] = np.linalg.inv(covariance)
     beta = np.concatenate([[_START, _START], prior])
     rhythm = np.ones((len(AGES) + 1) * seen.states)
     for _ in range(_STEPS):
@@ -163,20 +169,20 @@ def fit_drop_out(seen: Weeks, prior: Float, sd: Float) -> DropOut:
         score, information = _scores(data, hazard, alive, gone)
         level = max(gone.sum() / max(alive.sum(), 1.0), 1e-5)
         # The two bases are drawn together, loosely: at first nothing tells them apart.
-        wide = np.concatenate([[1.0, 1.0], np.zeros(k)]) / np.square(_WIDE * level)
+        precision[[0, 1], [0, 1]] = (_WIDE * level) ** -2
         middle = np.concatenate([[level, level], prior])
-        information += np.diag(precision + wide)
-        step = np.linalg.solve(information, score - (precision + wide) * (beta - middle))
+        information += precision
+        step = np.linalg.solve(information, score - precision @ (beta - middle))
         before, beta = beta, beta + step
         least = np.maximum(before[:2] / 2.0, level / 5.0)
         beta[:2] = np.clip(beta[:2], least, 3.0 * before[:2] + level)
         if np.abs((beta - before) * np.sqrt(np.diag(information))).max() < _CLOSE:
             break
-    covariance = np.asarray(np.linalg.inv(information), dtype=np.float64)
+    posterior = np.asarray(np.linalg.inv(information), dtype=np.float64)
     return DropOut(
         base=beta[:2],
         effect=beta[2:],
-        covariance=covariance[2:, 2:],
+        covariance=posterior[2:, 2:],
         leavers=float(gone.sum()),
         weeks=round(float(alive.sum())),
     )
@@ -186,9 +192,8 @@ def _design(seen: Weeks) -> npt.NDArray[np.float32]:
     """1, and contacts less what is usual in the state, spread over the weeks of delay."""
     (A, W), k = seen.state.shape, seen.contacts.shape[2]
     X = np.empty((A, W, 2 + k), dtype=np.float32)
-    usual = _usual(seen)
     late = seen.state > 0
-    own = [seen.contacts[:, :, kind] - usual[seen.state, kind] for kind in range(k)]
+    own = [column - _usual(seen, column) for column in np.moveaxis(seen.contacts, 2, 0)]
     for j, column in enumerate([~late, late, *own]):
         sums = np.cumsum(column, axis=1, dtype=np.float64)
         sums[:, DELAY:] -= sums[:, :-DELAY].copy()
@@ -196,15 +201,12 @@ def _design(seen: Weeks) -> npt.NDArray[np.float32]:
     return X.reshape(A * W, -1)
 
 
-def _usual(seen: Weeks) -> Float:
-    """Mean exposure to contacts by state, (states, k): what a week of that state gets anyway."""
-    flat, k = seen.state.reshape(-1), seen.contacts.shape[2]
-    count = np.maximum(np.bincount(flat, minlength=seen.states), 1)
-    sums = [
-        np.bincount(flat, weights=seen.contacts[:, :, j].reshape(-1), minlength=seen.states)
-        for j in range(k)
-    ]
-    return np.stack(sums, axis=1) / count[:, None]
+def _usual(seen: Weeks, contacts: Float) -> Float:
+    """Give the mean exposure to contacts of weeks in the same state, (A, W)."""
+    place = seen.state if seen.decided is None else seen.state + seen.states * seen.decided
+    count = np.maximum(np.bincount(place.reshape(-1)), 1)
+    mean: Float = np.bincount(place.reshape(-1), weights=contacts.reshape(-1)) / count
+    return mean[place]
 
 
 def _expect(data: _Data, hazard: Float, rhythm: Float) -> tuple[Float, Float]:
@@ -242,16 +244,18 @@ def _beat(data: _Data, alive: Float, states: int) -> Float:
     came, due = came.reshape(-1, states), due.reshape(-1, states)
     factor = (came + _SMOOTH) / (due + _SMOOTH)
     usual = (factor[:-1, [0]] * due[:-1]).sum(axis=0)
-    served = (came[:-1].sum(axis=0) + _SMOOTH) / (usual + _SMOOTH)
-    factor[-1] = np.minimum(served / served[0], 1.0)
+    factor[-1] = 1.0
+    got = came[:-1].sum(axis=0)
+    for state in range(1, states):  # where little is seen, as one who is a little less late
+        share = (got[state] + _SMOOTH * factor[-1, state - 1]) / (usual[state] + _SMOOTH)
+        factor[-1, state] = min(share, 1.0)
     return factor.reshape(-1)
 
 
 def _scores(data: _Data, hazard: Float, alive: Float, gone: Float) -> tuple[Float, Float]:
     """Gradient of the log likelihood, and its outer products summed over accounts."""
-    chance = hazard
     stays = np.maximum(alive - gone, 0.0)
-    each = np.where(data.open, gone / chance - stays / (1.0 - chance), 0.0)
+    each = np.where(data.open, gone / hazard - stays / (1.0 - hazard), 0.0)
     X = data.X.reshape(data.account, -1, data.X.shape[1])
     rows = np.einsum("awp,aw->ap", X, each.reshape(data.account, -1))
     return rows.sum(axis=0), rows.T @ rows

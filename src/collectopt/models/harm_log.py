@@ -139,11 +139,11 @@ def read_weeks(
     invoices = np.bincount(cell[inside], minlength=shape[0] * shape[1]).reshape(shape)
     starts = start + _WEEK * np.arange(weeks)
     state = _lateness(ledger, as_of, place, len(owners), starts)
+    decided = None
     waits = _before(ledger.timeline.contacts, as_of)
     if pc.any(pc.equal(waits["channel"], "none")).as_py():
         cell, inside = cells(_ints(waits["account"]), _ints(waits["known_at"]))
         decided = np.bincount(cell[inside], minlength=state.size).reshape(shape) > 0
-        state += (len(LATE) + 1) * decided
     cell, inside = cells(contacts.account, contacts.at)
     exposure = np.zeros((*shape, tones))
     for tone in range(tones):
@@ -152,7 +152,7 @@ def read_weeks(
         exposure[:, :, tone] = np.bincount(
             cell[rows], weights=weight, minlength=state.size
         ).reshape(shape)
-    return Weeks(invoices, state, exposure, 2 * (len(LATE) + 1))
+    return Weeks(invoices, state, exposure, len(LATE) + 1, decided)
 
 
 def _lateness(ledger: Ledger, as_of: np.datetime64, place: Int, owners: int, starts: Int) -> Int:

@@ -77,8 +77,8 @@ class RareRate:
     >>> rate = RareRate.fit(
     ...     Shape(1, 1), code, code, 0 * one, contacts=3 * one, events=0 * one, assumed=0.001 * one
     ... )
-    >>> float(rate.rate(code, code, 0 * one, 0.001 * one)[0].round(5))
-    0.00099
+    >>> float(rate.rate(code, code, 0 * one, 0.001 * one)[0].round(4))
+    0.001
     """
 
     shape: Shape
