@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 import numpy as np
@@ -184,6 +185,19 @@ def test_nothing_later_is_read(book):
     past = co.Ledger.from_frames(**tables, timezone=ledger.timezone)
     one, two = (HarmModel().fit(book, cut).harm_.to_dict() for book in (ledger, past))
     assert one == two
+
+
+def test_half_learnt_chances_to_leave_are_not_used(harm):
+    """Noise around the assumed chance is no knowledge; a chance with a small error is."""
+    assert not harm.told.any()
+    assumed = LEAVE * firmer([0, 1, 2])
+    assert harm.leaves(ACTIONS, [0])[0, 1:4] == pytest.approx(assumed)
+    sure = dataclasses.replace(harm, leave=np.array([-1e-3, 0.0, 0.01]), leave_stderr=assumed / 9)
+    assert harm.table().used[lambda used: ~used].count() == 3
+    assert sure.leaves(ACTIONS, [0])[0, 1:4] == pytest.approx(sure.leave)
+    assert sure.table().used.all()
+    far = dataclasses.replace(harm, leave=np.array([0.0005, 0.001, 0.006]))  # far beyond noise
+    assert far.told.tolist() == [False, False, True]
 
 
 def test_it_comes_back_from_json(book, harm):

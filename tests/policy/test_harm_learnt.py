@@ -47,7 +47,8 @@ def test_a_policy_that_knows_of_losses_contacts_less(fitted):
     policy, book = fitted
     sent = []
     for factor in (0.0, 1.0, 300.0):
-        harm = dataclasses.replace(policy.harm_, leave=factor * policy.harm_.leave)
+        leave = factor * np.array([0.0005, 0.001, 0.0015])
+        harm = dataclasses.replace(policy.harm_, leave=leave, leave_stderr=np.zeros(3))
         decisions = with_harm(policy, harm).decide(book.ledger(), book.as_of)
         sent.append(int((decisions.to_pandas().channel != "none").sum()))
     assert sent[0] >= sent[1] > 2 * sent[2]
