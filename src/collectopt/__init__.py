@@ -44,5 +44,6 @@ __getattr__, __dir__, __all__ = attach(
         "ContactCost": "collectopt.objective",
         "RelationshipCost": "collectopt.objective",
         "ComplaintRisk": "collectopt.objective",
+        "OptOutRisk": "collectopt.objective",
     },
 )

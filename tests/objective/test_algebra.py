@@ -16,6 +16,7 @@ from collectopt.objective import (
     ContactCost,
     ExpectedRecovery,
     Objective,
+    OptOutRisk,
     RelationshipCost,
     Term,
     default_objective,
@@ -65,6 +66,33 @@ def test_costs_by_hand():
         0.01
     )
     assert ComplaintRisk(rate=1.0, fatigue=9.0).values(block).max() == 12.0
+
+
+def test_learnt_chances_count_unless_the_caller_gives_his_own():
+    learnt = np.array([[0.0, 0.001, 0.02], [0.0, -0.001, 0.03]])
+    block = make_block(complaint=learnt, opt_out=learnt / 2, leave=learnt, unknown_value=50.0)
+    assert ComplaintRisk().values(block) == pytest.approx(12.0 * learnt)
+    assert ComplaintRisk(cost=2.0).values(block) == pytest.approx(2.0 * learnt)
+    assert OptOutRisk(cost=3.0).values(block) == pytest.approx(1.5 * learnt)
+    # A contact that keeps a customer is a gain.
+    assert RelationshipCost().values(block) == pytest.approx(learnt * [[1000.0], [50.0]])
+    plain = make_block(unknown_value=50.0)
+    for own in (ComplaintRisk(rate=0.001), ComplaintRisk(fatigue=0.5)):
+        assert own.values(block) == pytest.approx(ComplaintRisk().values(plain))
+    for own in (RelationshipCost(leave=0.0005), RelationshipCost(fatigue=0.5)):
+        assert own.values(block) == pytest.approx(RelationshipCost().values(plain))
+
+
+def test_opt_outs_by_hand():
+    risk = OptOutRisk(cost=4.0, rate=0.01, fatigue=1.0).values(make_block())
+    assert risk == pytest.approx(np.array([[0, 0.04, 0.04], [0, 0.12, 0.12]]))
+    assert OptOutRisk(cost=1.0).values(make_block())[0, 1] == pytest.approx(0.002)
+    objective = ExpectedRecovery() - OptOutRisk(cost=4.0)
+    assert from_dict(objective.to_dict()) == objective
+    assert eval(repr(objective)) == objective
+    for wrong in (None, -1.0):
+        with pytest.raises(InputError, match="cost"):
+            OptOutRisk(cost=wrong)
 
 
 def test_waiting_is_worth_nothing_under_the_default():

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "ContactCost": ".terms",
         "RelationshipCost": ".terms",
         "ComplaintRisk": ".terms",
+        "OptOutRisk": ".terms",
         "default_objective": ".terms",
         "from_dict": ".terms",
     },

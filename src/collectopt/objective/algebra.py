@@ -50,6 +50,9 @@ class Block:
     brought : ndarray (b, K), optional
         Share of the open amount, discounted, that the action brings in the end and that would not
         come anyway. None: not known; then p - p_wait stands for it.
+    complaint, opt_out, leave : ndarray (b, K), optional
+        Learnt chances of a complaint, of the channel being banned, and of the customer leaving
+        (below 0: staying); 0 where the action is no contact. None: not known.
     """
 
     p: Floats
@@ -65,6 +68,9 @@ class Block:
     complaint_cost: float = 0.0
     unknown_value: float = 0.0
     brought: Floats | None = None
+    complaint: Floats | None = None
+    opt_out: Floats | None = None
+    leave: Floats | None = None
 
 
 class Objective:

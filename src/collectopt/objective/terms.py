@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from collectopt.exceptions import ArtifactError, InputError
+from collectopt.models import harm_prior as prior
 from collectopt.objective.algebra import Block, Floats, Objective, Term
 
 
@@ -59,65 +60,104 @@ class ContactCost(Term):
 class RelationshipCost(Term):
     """P(the customer leaves because of the contact) x what the relation is worth.
 
-    Until a model of it exists, P = ``leave`` x (1 + tone rank) x (1 + ``fatigue`` x contacts of
-    the last 28 days), at most 1: an assumption on the careful side, not an estimate.
+    P as learnt by :class:`~collectopt.models.HarmModel`, where that is known and neither ``leave``
+    nor ``fatigue`` is given; it is below 0, a gain, where contacts keep customers. Else P =
+    ``leave`` x (1 + tone rank) x (1 + ``fatigue`` x contacts of the last 28 days), at most 1: an
+    assumption on the careful side, not an estimate.
 
     Parameters
     ----------
-    leave : float
-        P(leaves) of one contact in the gentlest tone.
-    fatigue : float
-        Growth with every recent contact.
+    leave : float or None
+        P(leaves) of one contact in the gentlest tone; assumed 0.0005.
+    fatigue : float or None
+        Growth with every recent contact; assumed 0.5.
     unknown_value : float or None
         EUR where the account has no ``lifetime_value``; None takes ``[value] lifetime_value`` of
         the catalogue.
     """
 
-    leave: float = 0.0005
-    fatigue: float = 0.5
+    leave: float | None = None
+    fatigue: float | None = None
     unknown_value: float | None = None
 
     def __post_init__(self) -> None:
-        _check(self, leave=(0.0, 1.0), fatigue=(0.0, math.inf))
-        if self.unknown_value is not None:
-            _check(self, unknown_value=(0.0, math.inf))
+        _check(self, leave=(0.0, 1.0), fatigue=(0.0, math.inf), unknown_value=(0.0, math.inf))
 
     def euros(self, block: Block) -> Floats:
         """P(leaves) x lifetime value."""
         unknown = block.unknown_value if self.unknown_value is None else self.unknown_value
         worth = np.where(np.isnan(block.lifetime_value), unknown, block.lifetime_value)
-        return _tiring(block, self.leave, self.fatigue) * np.maximum(worth, 0.0)
+        chance = _chance(block, block.leave, (self.leave, self.fatigue), prior.LEAVE, block.tone)
+        return chance * np.maximum(worth, 0.0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ComplaintRisk(Term):
     """P(the customer complains because of the contact) x cost of a complaint.
 
-    The probability has the form of `RelationshipCost`, likewise an assumption on the careful side.
+    The probability is learnt or has the form of `RelationshipCost`, under the same rule.
 
     Parameters
     ----------
-    rate : float
-        P(complains) of one contact in the gentlest tone.
-    fatigue : float
-        Growth with every recent contact.
+    rate : float or None
+        P(complains) of one contact in the gentlest tone; assumed 0.001.
+    fatigue : float or None
+        Growth with every recent contact; assumed 0.5.
     cost : float or None
         EUR a complaint; None takes ``[value] complaint_cost`` of the catalogue.
     """
 
-    rate: float = 0.001
-    fatigue: float = 0.5
+    rate: float | None = None
+    fatigue: float | None = None
     cost: float | None = None
 
     def __post_init__(self) -> None:
-        _check(self, rate=(0.0, 1.0), fatigue=(0.0, math.inf))
-        if self.cost is not None:
-            _check(self, cost=(0.0, math.inf))
+        _check(self, rate=(0.0, 1.0), fatigue=(0.0, math.inf), cost=(0.0, math.inf))
 
     def euros(self, block: Block) -> Floats:
         """P(complains) x cost of a complaint."""
         cost = block.complaint_cost if self.cost is None else self.cost
-        return _tiring(block, self.rate, self.fatigue) * cost
+        given = (self.rate, self.fatigue)
+        return _chance(block, block.complaint, given, prior.COMPLAINT, block.tone) * cost
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OptOutRisk(Term):
+    """P(the customer bans the channel because of the contact) x what the channel is worth.
+
+    The probability is learnt or assumed under the rule of `RelationshipCost`; the assumed one does
+    not depend on the tone. Not in the default objective: what a channel to a customer is worth, the
+    gain of all contacts that it will not carry, nobody knows but the caller.
+
+    Parameters
+    ----------
+    cost : float
+        EUR a channel lost.
+    rate : float or None
+        P(opts out) of one contact; assumed 0.002.
+    fatigue : float or None
+        Growth with every recent contact; assumed 0.5.
+
+    Examples
+    --------
+    >>> ExpectedRecovery() - ContactCost() - OptOutRisk(cost=2.0)
+    ExpectedRecovery() - ContactCost() - OptOutRisk(cost=2.0)
+    """
+
+    cost: float
+    rate: float | None = None
+    fatigue: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cost is None:
+            raise InputError.of("OptOutRisk", "cost", expected="EUR a channel lost", found="None")
+        _check(self, cost=(0.0, math.inf), rate=(0.0, 1.0), fatigue=(0.0, math.inf))
+
+    def euros(self, block: Block) -> Floats:
+        """P(opts out) x what the channel is worth."""
+        given = (self.rate, self.fatigue)
+        even = np.zeros_like(block.tone)
+        return _chance(block, block.opt_out, given, prior.OPT_OUT, even) * self.cost
 
 
 def default_objective() -> Objective:
@@ -126,7 +166,8 @@ def default_objective() -> Objective:
 
 
 _KNOWN: Mapping[str, type[Term]] = {
-    t.__name__: t for t in (ExpectedRecovery, ContactCost, RelationshipCost, ComplaintRisk)
+    t.__name__: t
+    for t in (ExpectedRecovery, ContactCost, RelationshipCost, ComplaintRisk, OptOutRisk)
 }
 
 
@@ -151,14 +192,27 @@ def from_dict(parts: Iterable[Mapping[str, Any]]) -> Objective:
     return total
 
 
-def _tiring(block: Block, base: float, fatigue: float) -> Floats:
-    by_action = np.where(block.contact, base * (1.0 + np.maximum(block.tone, 0.0)), 0.0)
-    return np.minimum(by_action * (1.0 + fatigue * block.contacts), 1.0)
+def _chance(
+    block: Block,
+    learnt: Floats | None,
+    given: tuple[float | None, float | None],
+    assumed: float,
+    tone: Floats,
+) -> Floats:
+    """Take what was learnt, unless the caller gave a rate or a fatigue."""
+    if learnt is not None and given == (None, None):
+        return learnt
+    base = assumed if given[0] is None else given[0]
+    fatigue = prior.FATIGUE if given[1] is None else given[1]
+    by_action = np.where(block.contact, base * prior.firmer(tone), 0.0)
+    return np.minimum(by_action * prior.tiring(block.contacts, fatigue), 1.0)
 
 
 def _check(term: Term, **bounds: tuple[float, float]) -> None:
     for name, (low, high) in bounds.items():
         value = getattr(term, name)
+        if value is None:
+            continue
         if not isinstance(value, int | float) or not low <= value <= high or math.isinf(value):
             raise InputError.of(
                 type(term).__name__,

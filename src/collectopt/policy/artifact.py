@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from collectopt.exceptions import ArtifactError, InputError
+from collectopt.models.harm import Harm
 from collectopt.objective import from_dict
 from collectopt.policy.base import FORMAT, MARKER, Policy
 from collectopt.policy.constant import Arm, BestConstant
@@ -104,6 +105,7 @@ def _build(head: dict[str, Any], catalogue: Catalogue, rules: Rules, folder: Pat
         second = content["effects"]["proceeds"]
         proceeds = None if second is None else _model(second, folder / "proceeds")
         policy.effects_ = Effects.from_dict(content["effects"], response, proceeds)
+        policy.harm_ = Harm.from_dict(content["harm"]) if "harm" in content else None
         return policy
     raise ArtifactError(f"{folder / MARKER}: unknown kind of policy {head['kind']!r}")
 

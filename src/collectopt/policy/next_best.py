@@ -15,23 +15,23 @@ import pandas as pd
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features import FeatureMatrix, compute_each
+from collectopt.models.harm import Harm
 from collectopt.models.overlap import Overlap
-from collectopt.objective import Block, Objective, default_objective, from_dict
+from collectopt.objective import Objective, default_objective, from_dict
 from collectopt.policy.base import Policy
 from collectopt.policy.effects import Effects, Evidence, learn
 from collectopt.policy.engine import (
-    ALL,
     Bools,
     Case,
-    Details,
     Floats,
     Ints,
-    Rows,
     Setting,
     choose,
 )
 from collectopt.policy.guard import Kept, Scene, judge, segments
 from collectopt.policy.ladder import FixedLadder
+from collectopt.policy.risks import learn_harm
+from collectopt.policy.valued import LadderCase, ValuedCase
 from collectopt.rules.layout import Layout
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -63,7 +63,8 @@ class NextBestAction(Policy):
     objective; rules; one choice an account under the shared limits; exploration inside what
     is permitted with exact propensities. Without a log of contacts with propensities these are
     estimated (``overlap_``); where the effects then do not hold they are assumed, and every
-    decision says so.
+    decision says so. Complaints, opt-outs and customers lost by a contact are learnt from the log,
+    shrunk to what is assumed without one.
 
     Parameters
     ----------
@@ -103,6 +104,7 @@ class NextBestAction(Policy):
         self.objective = _checked(default_objective() if objective is None else objective)
         self.payment_: Any = None
         self.effects_: Effects | None = None
+        self.harm_: Harm | None = None
 
     def __repr__(self) -> str:
         return f"NextBestAction(objective={self.objective!r})"
@@ -130,6 +132,7 @@ class NextBestAction(Policy):
         if hasattr(payment, "fit"):
             payment = payment.fit(ledger, as_of=moment) or payment
         self.payment_ = payment
+        self.harm_ = learn_harm(ledger, moment, self.catalogue)
         effects, evidence = learn(self.response, ledger, moment, self.catalogue)
         if evidence is not None:
             verdict = judge(evidence.held_out, evidence.snapshot, partial(self._scene, evidence))
@@ -173,6 +176,22 @@ class NextBestAction(Policy):
             raise NotFittedError.of(self, "effects_table")
         return self.effects_.table(self.catalogue.actions)
 
+    def harm_table(self) -> pd.DataFrame | None:
+        """Tell the chances of complaints, opt-outs and customers lost by channel and tone.
+
+        Returns
+        -------
+        DataFrame or None
+            As `Harm.table`. None: they are assumed.
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "harm_table")
+        return None if self.harm_ is None else self.harm_.table()
+
     def guard_table(self) -> pd.DataFrame | None:
         """Tell what is acted on in each segment, and why.
 
@@ -204,7 +223,7 @@ class NextBestAction(Policy):
         nothing = np.zeros((1, phi.shape[1]))
         days = np.full(len(rows), catalogue.horizon_days / 2.0)
 
-        def case(theta: Floats) -> _NextBestCase:
+        def case(theta: Floats) -> ValuedCase:
             outlook = Outlook(
                 snapshot=snapshot,
                 actions=catalogue.actions,
@@ -217,7 +236,7 @@ class NextBestAction(Policy):
                 lifetime_value=_lifetime_value(snapshot),
                 proceeds=(theta, phi) if evidence.of_proceeds else None,
             )
-            return _NextBestCase(outlook, state, self.objective, catalogue, "")
+            return ValuedCase(outlook, state, self.objective, catalogue, "", harm=self.harm_)
 
         alike, individual = held_out.alike[rows], held_out.individual[rows]
         cases = [case(theta) for theta in (nothing, alike, individual)]
@@ -255,7 +274,9 @@ class NextBestAction(Policy):
         if outlook.proceeds is not None:
             missing |= ~np.isfinite(outlook.proceeds[0]).all(axis=1)
         why = {"the models give no probability for it": missing} if missing.any() else {}
-        case = _NextBestCase(outlook, state, self.objective, self.catalogue, self._effects.note)
+        case = ValuedCase(
+            outlook, state, self.objective, self.catalogue, self._effects.note, harm=self.harm_
+        )
         verdict = self._effects.verdict
         if verdict is None:
             return case, why
@@ -263,7 +284,7 @@ class NextBestAction(Policy):
         if not ladder.any():
             return case, why
         rungs = FixedLadder(self.catalogue, rules=self.rules)._case(snapshot, state)[0]  # noqa: SLF001
-        return _Guarded(case, rungs, ladder), why
+        return LadderCase(case, rungs, ladder), why
 
     def _outlook(self, snapshot: Snapshot, state: State) -> Outlook:
         actions, days = self.catalogue.actions, self.catalogue.horizon_days
@@ -300,6 +321,7 @@ class NextBestAction(Policy):
             "objective": self.objective.to_dict(),
             "payment": type(self.payment_).__name__,
             "effects": self._effects.to_dict(),
+            **({} if self.harm_ is None else {"harm": self.harm_.to_dict()}),
         }
 
     @property
@@ -369,115 +391,3 @@ def _payments(
     with np.errstate(invalid="ignore"):
         mean = np.where(total > 0, mass @ middle / np.where(total > 0, total, 1.0), days / 2.0)
     return p[:, -1].copy(), mean
-
-
-def _some(theta: Floats, rows: Rows) -> Floats:
-    return theta if len(theta) == 1 else theta[rows]
-
-
-def _of_each(theta: Floats, phi: Floats, rows: Rows, action: Ints) -> Floats:
-    """Effect of one action a row, (b, 1)."""
-    return np.asarray((_some(theta, rows) * phi[action]).sum(axis=1, keepdims=True), np.float64)
-
-
-class _NextBestCase(Case):
-    def __init__(
-        self,
-        outlook: Outlook,
-        state: State,
-        objective: Objective,
-        catalogue: Catalogue,
-        note: str,
-    ) -> None:
-        self.outlook, self.state, self.objective = outlook, state, objective
-        self.catalogue, self.note = catalogue, note
-
-    def block(self, rows: Rows, columns: Rows = ALL) -> Block:
-        """Give what the terms of the objective see: some actions for all of the rows, (b, K)."""
-        outlook = self.outlook
-        p_wait = outlook.p_wait[rows, None]
-        effect = _some(outlook.theta, rows) @ outlook.phi[columns].T
-        uplift = np.clip(p_wait + effect, 0.0, 1.0) - p_wait
-        brought = None
-        if outlook.proceeds is not None:
-            theta, phi = outlook.proceeds
-            brought = np.broadcast_to(_some(theta, rows) @ phi[columns].T, uplift.shape)
-        return self._block(rows, uplift, brought, columns, axis=0)
-
-    def taken(self, rows: slice, action: Ints) -> Block:
-        """Give what the terms see of one action a row, (b, 1)."""
-        outlook = self.outlook
-        p_wait = outlook.p_wait[rows, None]
-        effect = _of_each(outlook.theta, outlook.phi, rows, action)
-        uplift = np.clip(p_wait + effect, 0.0, 1.0) - p_wait
-        brought = None
-        if outlook.proceeds is not None:
-            brought = _of_each(*outlook.proceeds, rows, action)
-        return self._block(rows, uplift, brought, action, axis=1)
-
-    def _block(
-        self, rows: Rows, uplift: Floats, brought: Floats | None, pick: Rows, axis: int
-    ) -> Block:
-        outlook, actions = self.outlook, self.outlook.actions
-        p_wait = outlook.p_wait[rows, None]
-        return Block(
-            p=p_wait + uplift,
-            p_wait=p_wait,
-            open_amount=outlook.open_amount[rows, None],
-            days=outlook.days[rows, None],
-            lifetime_value=outlook.lifetime_value[rows, None],
-            contacts=self.state.recent[rows, None].astype(np.float64),
-            cost=np.expand_dims(actions.cost[pick], axis),
-            tone=np.expand_dims(actions.tone[pick], axis).astype(np.float64),
-            contact=np.expand_dims(actions.is_contact[pick], axis),
-            discount_rate=self.catalogue.discount_rate,
-            complaint_cost=self.catalogue.value.complaint_cost,
-            unknown_value=self.catalogue.value.lifetime_value,
-            brought=brought,
-        )
-
-    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
-        """EUR of every action relative to waiting."""
-        return self.objective.values(self.block(rows, columns))
-
-    def details(self, rows: slice, action: Ints) -> Details:
-        """Probabilities and EUR by term of the actions taken."""
-        block = self.taken(rows, action)
-        terms = {name: v[:, 0] for name, v in self.objective.breakdown(block).items()}
-        p, p_wait = block.p[:, 0], block.p_wait[:, 0]
-        value = np.sum(list(terms.values()), axis=0) if terms else np.zeros(len(action))
-        notes = (self.note,) * len(action)
-        return Details(p, p_wait, p * block.open_amount[:, 0], value, terms, notes)
-
-
-_RUNG = 0.01  # EUR that a step of the ladder is worth at least where the ladder is kept
-
-
-class _Guarded(Case):
-    """Some accounts are left to the ladder; its steps are worth what the effects say of them."""
-
-    def __init__(self, case: _NextBestCase, rungs: Case, ladder: Bools) -> None:
-        self.case, self.rungs, self.ladder = case, rungs, ladder
-
-    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
-        """EUR of every action; of the ladder's accounts that of the nearest steps alone."""
-        values = self.case.values(rows, columns)
-        mine = self.ladder[rows]
-        fit = self.rungs.values(rows, columns)[mine]
-        # by order of fit: a gentler substitute is worth a little less than the step itself
-        wanted = np.isfinite(fit)
-        top = fit.max(where=wanted, initial=1.0)
-        values[mine] = np.where(wanted, _RUNG * (1.0 + np.where(wanted, fit, 0.0) / top), -np.inf)
-        return values
-
-    def details(self, rows: slice, action: Ints) -> Details:
-        """Probabilities and EUR as the effects have it, with the ladder's step."""
-        details = self.case.details(rows, action)
-        steps = self.rungs.details(rows, action).notes
-        notes = [
-            " ".join(part for part in (own, f"The guard left it to the ladder. {step}") if part)
-            if kept
-            else own
-            for own, step, kept in zip(details.notes, steps, self.ladder[rows], strict=True)
-        ]
-        return replace(details, notes=tuple(notes))
