@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 TOLERANCE = 1e-9  # of a limit: sums of 0.05 EUR are not exact in binary
 _NEAR = 20_000  # moves of a repair that are looked at, the best first
 _CHUNK = 256
+_POLISH, _PAIRS = 12, 150  # pairs of moves made, and moves that are paired
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Book:
         self.room = np.ones(usage.shape[-1]) if room is None else room
         self.rows = np.arange(len(value))
         self.shared = usage.ndim == 2
+        self.columns = np.ascontiguousarray(value.T) if self.shared else value
         finite = value[np.isfinite(value)]
         self.scale = float(np.ptp(finite)) if finite.size else 0.0
         self.scale = self.scale or 1.0
@@ -163,27 +165,36 @@ class Book:
 
     def height(self, prices: Floats, temperature: float) -> float:
         """Smoothed dual."""
-        z = self.reduced(prices) / temperature
-        top = z.max(axis=1)
-        total = (top + np.log(np.exp(z - top[:, None]).sum(axis=1))).sum()
+        if self.shared:  # class by class: rows of many columns are slow to compare
+            z = (self.columns - (self.u @ prices)[:, None]) / temperature
+            top = z.max(axis=0)
+            total = (top + np.log(np.exp(z - top).sum(axis=0))).sum()
+        else:
+            z = self.reduced(prices) / temperature
+            top = z.max(axis=1)
+            total = (top + np.log(np.exp(z - top[:, None]).sum(axis=1))).sum()
         return float(prices @ self.room + self.weight * temperature * total)
 
     def smooth(self, prices: Floats, temperature: float) -> tuple[float, Floats, Floats]:
         """Smoothed dual: height, gradient (R,) and Hessian (R, R)."""
-        z = self.reduced(prices) / temperature
-        top = z.max(axis=1)
-        z = np.exp(z - top[:, None])
-        total = z.sum(axis=1)
-        z /= total[:, None]
-        height = prices @ self.room + self.weight * temperature * (top + np.log(total)).sum()
         if self.shared:
-            mean = z @ self.u
-            square = (self.u * z.sum(axis=0)[:, None]).T @ self.u
+            z = (self.columns - (self.u @ prices)[:, None]) / temperature
+            top = z.max(axis=0)
+            z = np.exp(z - top)
+            total = z.sum(axis=0)
+            z /= total
+            mean = (self.u.T @ z).T
+            square = (self.u * z.sum(axis=1)[:, None]).T @ self.u
         else:
-            weighed = z[:, :, None] * self.u
+            z = self.reduced(prices) / temperature
+            top = z.max(axis=1)
+            z = np.exp(z - top[:, None])
+            total = z.sum(axis=1)
+            weighed = (z / total[:, None])[:, :, None] * self.u
             mean = weighed.sum(axis=1)
             flat = (-1, self.u.shape[-1])
             square = weighed.reshape(flat).T @ self.u.reshape(flat)
+        height = prices @ self.room + self.weight * temperature * (top + np.log(total)).sum()
         bend = self.weight / temperature * (square - mean.T @ mean)
         return float(height), self.room - self.weight * mean.sum(axis=0), bend
 
@@ -195,7 +206,30 @@ class Book:
         choice = reduced.argmax(axis=1)
         self.give_back(choice, reduced)
         self.fill(choice, reduced)
-        return self.exchange(choice, reduced) if len(choice) <= 64 else choice
+        if len(choice) <= 64:
+            return self.exchange(choice, reduced)
+        self.polish(choice, reduced)
+        return choice
+
+    def polish(self, choice: NDArray[np.int64], reduced: Floats) -> None:
+        """Make pairs of moves that cost little at the prices and use what no single move can."""
+        for _ in range(_POLISH):
+            loss = reduced[self.rows, choice][:, None] - reduced
+            loss[self.rows, choice] = np.inf
+            count = min(_PAIRS, loss.size)
+            near = np.argpartition(loss.ravel(), count - 1)[:count]
+            near = np.sort(near[np.isfinite(loss.ravel()[near])])
+            rows, columns = np.unravel_index(near, loss.shape)
+            gain = self.v[rows, columns] - self.v[rows, choice[rows]]
+            extra = self.take(rows, columns) - self.take(rows, choice[rows])
+            left = self.room - self.used(choice) + TOLERANCE
+            both = gain[:, None] + gain
+            fits = (extra[:, None, :] + extra <= left).all(axis=2) & (rows[:, None] != rows)
+            both = np.where(fits, both, -np.inf)
+            if not both.size or both.max() <= 1e-12 * self.scale:
+                return
+            for i in np.unravel_index(both.argmax(), both.shape):
+                choice[rows[i]] = columns[i]
 
     def exchange(self, choice: NDArray[np.int64], reduced: Floats) -> NDArray[np.int64]:
         """Few rows, where rounding costs most: change one row, refill, keep what is better."""
