@@ -104,6 +104,7 @@ def _build(head: dict[str, Any], catalogue: Catalogue, rules: Rules, folder: Pat
         second = content["effects"]["proceeds"]
         proceeds = None if second is None else _model(second, folder / "proceeds")
         policy.effects_ = Effects.from_dict(content["effects"], response, proceeds)
+        policy.delays_ = _model("DelayModel", folder / "delays")
         return policy
     raise ArtifactError(f"{folder / MARKER}: unknown kind of policy {head['kind']!r}")
 

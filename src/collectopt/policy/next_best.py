@@ -14,6 +14,7 @@ import pandas as pd
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features import FeatureMatrix, compute_each
 from collectopt.objective import Block, Objective, default_objective, from_dict
+from collectopt.policy import reasons
 from collectopt.policy.base import Policy
 from collectopt.policy.effects import Effects, learn
 from collectopt.policy.engine import ALL, Bools, Case, Details, Floats, Ints, Rows
@@ -86,6 +87,7 @@ class NextBestAction(Policy):
         self.objective = _checked(default_objective() if objective is None else objective)
         self.payment_: Any = None
         self.effects_: Effects | None = None
+        self.delays_: Any = None
 
     def __repr__(self) -> str:
         return f"NextBestAction(objective={self.objective!r})"
@@ -114,6 +116,7 @@ class NextBestAction(Policy):
             payment = payment.fit(ledger, as_of=moment) or payment
         self.payment_ = payment
         self.effects_ = learn(self.response, ledger, moment, self.catalogue)
+        self.delays_ = reasons.fitted(ledger, moment)
         self._seal_models()
         return self
 
@@ -151,6 +154,31 @@ class NextBestAction(Policy):
         if self.effects_ is None:
             raise NotFittedError.of(self, "effects_table")
         return self.effects_.table(self.catalogue.actions)
+
+    def delay_reasons(self, snapshot: Snapshot) -> pd.DataFrame:
+        """Say why accounts are late, and how likely it is distress.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            n rows, whatever their time.
+
+        Returns
+        -------
+        DataFrame
+            n rows: account_id, the probability of each reason, most_likely, distress, and evidence
+            (what moved it, in words).
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self.delays_ is None:
+            raise NotFittedError.of(self, "delay_reasons")
+        return reasons.table(self.delays_, snapshot)
+
+    def _aware(self, snapshot: Snapshot, state: State) -> State:
+        return reasons.aware(self.delays_, snapshot, state)
 
     def _seal_models(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -216,6 +244,7 @@ class NextBestAction(Policy):
             "payment": self.payment_,
             "response": self._effects.model,
             "proceeds": self._effects.proceeds,
+            "delays": self.delays_,
         }
         return {name: model for name, model in models.items() if model is not None}
 
