@@ -14,7 +14,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -73,14 +73,18 @@ class DelayReasons:
     distress : (n,) float64
         Probability of financial distress: P(cannot) and a part of P(cash_flow); 1 where a hold
         (vulnerable, insolvency, breathing space) says so.
-    evidence : tuple of str, length n
-        What moved the most likely reason, in words; empty = nothing is known.
+    counts : mapping of str to (n, outcomes) float64
+        What is known of each account, by item (`evidence.collect`).
+    gain : (n, items) float64
+        By how much each item, in the order of `counts`, speaks for the most likely reason: its
+        log-likelihood, less the mean over the reasons.
     """
 
     account_id: tuple[str, ...]
     posterior: Float
     distress: Float
-    evidence: tuple[str, ...]
+    counts: Counts
+    gain: Float
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -109,6 +113,18 @@ class DelayReasons:
         """Entropy of the posterior over the largest possible one, (n,): 0 = sure, 1 = no idea."""
         p = np.maximum(self.posterior, 1e-300)
         return np.asarray(-(p * np.log(p)).sum(axis=1) / np.log(p.shape[1]), dtype=np.float64)
+
+    @cached_property
+    def evidence(self) -> tuple[str, ...]:
+        """What speaks most for the most likely reason, in words; empty = nothing is known."""
+        names = list(self.counts)
+        order = np.argsort(-self.gain, axis=1, kind="stable")[:, :_TOLD]
+        return tuple(
+            "; ".join(
+                _said(names[j], self.counts[names[j]][i]) for j in top if self.gain[i, j] > _SAYS
+            )
+            for i, top in enumerate(order)
+        )
 
     def to_pandas(self) -> pd.DataFrame:
         """One row an account: account_id, a column a reason, most_likely, distress, evidence."""
@@ -201,7 +217,8 @@ class DelayModel:
             account_id=tuple(snapshot.rows["account_id"].to_pylist()),
             posterior=posterior,
             distress=np.where(_in_distress(snapshot), 1.0, distress),
-            evidence=_words(self.classes_, counts, posterior, self.classes_.shares[group]),
+            counts=counts,
+            gain=_gain(self.classes_, counts, posterior, self.classes_.shares[group]),
         )
 
     def table(self) -> pd.DataFrame:
@@ -320,22 +337,12 @@ def _in_distress(snapshot: Snapshot) -> Bool:
     return found
 
 
-def _words(
-    classes: LatentClasses, counts: Counts, posterior: Float, shares: Float
-) -> tuple[str, ...]:
-    """Name the items that speak most for the most likely reason, against what is usual."""
-    items = classes.evidence(counts)
-    top = posterior.argmax(axis=1)
-    each = np.arange(len(top))
-    names = list(items)
-    gain = np.stack(
-        [items[name][each, top] - (shares * items[name]).sum(axis=1) for name in names], axis=1
-    )
-    order = np.argsort(-gain, axis=1, kind="stable")[:, :_TOLD]
-    return tuple(
-        "; ".join(_said(names[j], counts[names[j]][i]) for j in order[i] if gain[i, j] > _SAYS)
-        for i in each
-    )
+def _gain(classes: LatentClasses, counts: Counts, posterior: Float, shares: Float) -> Float:
+    """By how much each item speaks for the most likely reason, (n, items)."""
+    items, top = classes.evidence(counts), posterior.argmax(axis=1)
+    gains = [items[name][np.arange(len(top)), top] - (shares * items[name]).sum(axis=1)
+             for name in counts]  # fmt: skip
+    return np.stack(gains, axis=1)
 
 
 def _said(name: str, counts: Float) -> str:

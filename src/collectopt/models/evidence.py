@@ -7,6 +7,7 @@ item of which nothing is known has no counts and moves nothing.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -120,7 +121,8 @@ def collect(snapshot: Snapshot) -> Counts:
         By the names of ``delays.toml``; 0 everywhere = nothing known.
     """
     if not len(snapshot):
-        return {name: np.zeros((0, width)) for name, width in _WIDTHS.items()}
+        nothing: Columns = defaultdict(lambda: np.zeros(0))
+        return {name: make(nothing) for name, make in _COLUMNS_OF.items()}
     matrix = compute(snapshot.to_account_level(), _FEATURES)
     columns = {**_features(matrix), **_tables(snapshot)}
     columns["score"] = _fifth(snapshot, columns["credit_score"])
@@ -208,7 +210,3 @@ _COLUMNS_OF: Mapping[str, Callable[[Columns], Float]] = {
     "unnamed": lambda c: _stack(c["n"] - c["unnamed"], c["unnamed"]),
     "corrections": lambda c: _stack(c["claims_n"] - c["credit_notes"], c["credit_notes"]),
 }
-_WIDTHS = {
-    "history": 4, "age": len(AGES) + 1, "parts": 2, "returned": 2, "promises": 2, "plans": 2,
-    "reactions": 3, "disputes": 2, "refusals": 2, "score": _FIFTHS, "unnamed": 2, "corrections": 2,
-}  # fmt: skip

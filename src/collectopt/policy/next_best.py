@@ -377,5 +377,5 @@ class _NextBestCase(Case):
         terms = {name: v[:, 0] for name, v in self.objective.breakdown(block).items()}
         p, p_wait = block.p[:, 0], block.p_wait[:, 0]
         value = np.sum(list(terms.values()), axis=0) if terms else np.zeros(len(action))
-        notes = (self.note,) * len(action)
+        notes = reasons.notes(self.note, self.state, self.catalogue.house, rows)
         return Details(p, p_wait, p * block.open_amount[:, 0], value, terms, notes)

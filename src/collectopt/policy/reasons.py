@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collectopt.rules.state import State
+from collectopt.schema.catalogue import House
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from collectopt.models.delays import DelayModel
+
+_LIKELY = "Financial distress is likely ({:.0%})."
+_UNCLEAR = "It is unclear why the account is late."
 
 
 def fitted(ledger: Ledger, as_of: np.datetime64) -> DelayModel:
@@ -30,6 +34,20 @@ def aware(model: DelayModel | None, snapshot: Snapshot, state: State) -> State:
         return state
     found = model.predict(snapshot)
     return replace(state, distress=found.distress, doubt=found.doubt)
+
+
+def notes(note: str, state: State, house: House, rows: slice) -> tuple[str, ...]:
+    """Put what the policy believes of each account beside what it says of all of them."""
+    if state.distress is None or state.doubt is None:
+        return (note,) * len(range(*rows.indices(len(state))))
+    return tuple(
+        f"{note} {_LIKELY.format(p)}".strip()
+        if p >= house.distress
+        else f"{note} {_UNCLEAR}".strip()
+        if doubt >= house.doubt
+        else note
+        for p, doubt in zip(state.distress[rows].tolist(), state.doubt[rows].tolist(), strict=True)
+    )
 
 
 def table(model: DelayModel, snapshot: Snapshot) -> pd.DataFrame:
