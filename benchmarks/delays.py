@@ -49,6 +49,8 @@ TYPES = {
 }
 KNOWN = tuple(dict.fromkeys(TYPES.values()))
 ROUTED = ("shop", "telco")
+REPLICATES = 3
+FIGURES = ("net_value", "collected", "cost", "contacts", "complaints", "harshness")
 _FLOOR = 1e-4
 
 
@@ -188,22 +190,25 @@ def mean(values: list[float]) -> str:
 
 
 def print_routing(accounts: int, seeds: range, weeks: int) -> None:
-    """Print what the rule DISTRESS costs, paired by replicate."""
+    """Print what the rule DISTRESS changes, paired by replicate, with and without its doubt."""
     for kind in ROUTED:
         for seed in seeds:
             book = co.simulation.Book(kind, accounts=accounts, seed=seed)
-            ledger = book.ledger()
-            rules = Rules.from_catalogue(book.catalogue)
-            free = co.NextBestAction(book.catalogue, rules=rules.without(["DISTRESS"]))
-            bound = co.NextBestAction(book.catalogue)
+            rules = Rules.from_catalogue(book.catalogue).without(["DISTRESS"])
+            sure = book.catalogue.house.model_copy(update={"doubt": 1.0})
             policies = {
-                name: policy.fit(ledger, book.as_of)
-                for name, policy in (("without", free), ("with", bound))
+                "without": co.NextBestAction(book.catalogue, rules=rules),
+                "distress": co.NextBestAction(book.catalogue.model_copy(update={"house": sure})),
+                "with": co.NextBestAction(book.catalogue),
             }
-            result = book.run(policies, weeks=weeks, seeds=3)
-            print(f"{kind}, seed {seed}")
-            print(result.table.to_string())
-            print(result.difference("without").to_string(), flush=True)
+            ledger = book.ledger()
+            fitted = {name: each.fit(ledger, book.as_of) for name, each in policies.items()}
+            result = book.run(fitted, weeks=weeks, seeds=REPLICATES)
+            base = result.table.set_index("policy").loc["without"]
+            difference = result.difference("without")
+            print(f"\n{kind}, seed {seed}; without the rule: net {base['net_value']:,.0f} EUR")
+            shown = difference[difference["figure"].isin(FIGURES)]
+            print(shown.to_string(index=False, float_format="{:,.3f}".format), flush=True)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from collectopt.features import compute
 from collectopt.features.matrix import FeatureMatrix
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.sql import query
+from collectopt.schema.tables import NO_CONTACT
 
 Float = npt.NDArray[np.float64]
 Counts = Mapping[str, Float]
@@ -84,7 +85,7 @@ with reaction as (
 ), sent as (
     select r.row, r.as_of, c.contact_id, c.channel
     from rows r join contacts c on c.account = r.account and c.sent_at < r.as_of
-        and c.channel not in ('none', 'stop')
+        and c.channel not in {NO_CONTACT}
 )
 select s.row, count(*) as contacts,
        count(*) filter (a.noticed) as noticed,
