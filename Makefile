@@ -7,7 +7,7 @@ export OMP_NUM_THREADS := 1
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment bench-guard bench-uplift bench-confounded calibration notebook clean
+.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment bench-guard bench-uplift bench-confounded bench-delays calibration notebook clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-17s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ bench-uplift: $(VENV)/.uplift ## Individual effects beside other libraries (need
 
 bench-confounded: $(VENV)/.user ## Naive readings of a log whose choices knew more (simulated)
 	$(BIN)/python benchmarks/confounded.py
+
+bench-delays: $(VENV)/.user ## Reasons of delays against the types of simulated books
+	$(BIN)/python benchmarks/delays.py
 
 calibration: $(VENV)/.user ## Published trials, simulated against published
 	$(BIN)/python benchmarks/calibration.py

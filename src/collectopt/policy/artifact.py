@@ -106,6 +106,7 @@ def _build(head: dict[str, Any], catalogue: Catalogue, rules: Rules, folder: Pat
         proceeds = None if second is None else _model(second, folder / "proceeds")
         policy.effects_ = Effects.from_dict(content["effects"], response, proceeds)
         policy.harm_ = Harm.from_dict(content["harm"]) if "harm" in content else None
+        policy.delays_ = _model("DelayModel", folder / "delays")
         return policy
     raise ArtifactError(f"{folder / MARKER}: unknown kind of policy {head['kind']!r}")
 

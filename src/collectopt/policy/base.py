@@ -90,6 +90,11 @@ class Policy(ABC):
     def _content(self) -> dict[str, Any]:
         """Parameters and what was learnt, ready for JSON, without models."""
 
+    def _aware(self, snapshot: Snapshot, state: State) -> State:
+        """Add to the facts what the policy believes; here nothing."""
+        del snapshot
+        return state
+
     def _save_models(self, folder: Path) -> None:
         """Write the fitted models; a policy without models writes nothing."""
         del folder
@@ -138,7 +143,7 @@ class Policy(ABC):
         check_currency(ledger, self.catalogue)
         snapshot = Snapshot(ledger, to_instant(as_of, self.catalogue.timezone))
         layout = Layout.of(self.catalogue.actions)
-        state = State.of(snapshot, self.catalogue, layout)
+        state = self._aware(snapshot, State.of(snapshot, self.catalogue, layout))
         case, undecidable = self._case(snapshot, state)
         setting = Setting(
             snapshot,

@@ -18,6 +18,7 @@ from collectopt.features import FeatureMatrix, compute_each
 from collectopt.models.harm import Harm
 from collectopt.models.overlap import Overlap
 from collectopt.objective import Objective, default_objective, from_dict
+from collectopt.policy import reasons
 from collectopt.policy.base import Policy
 from collectopt.policy.effects import Effects, Evidence, learn
 from collectopt.policy.engine import (
@@ -105,6 +106,7 @@ class NextBestAction(Policy):
         self.payment_: Any = None
         self.effects_: Effects | None = None
         self.harm_: Harm | None = None
+        self.delays_: Any = None
 
     def __repr__(self) -> str:
         return f"NextBestAction(objective={self.objective!r})"
@@ -138,6 +140,7 @@ class NextBestAction(Policy):
             verdict = judge(evidence.held_out, evidence.snapshot, partial(self._scene, evidence))
             effects = replace(effects, verdict=verdict)
         self.effects_ = effects
+        self.delays_ = reasons.fitted(ledger, moment)
         self._seal_models()
         return self
 
@@ -191,6 +194,31 @@ class NextBestAction(Policy):
         if self.effects_ is None:
             raise NotFittedError.of(self, "harm_table")
         return None if self.harm_ is None else self.harm_.table()
+
+    def delay_reasons(self, snapshot: Snapshot) -> pd.DataFrame:
+        """Say why accounts are late, and how likely it is distress.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            n rows, whatever their time.
+
+        Returns
+        -------
+        DataFrame
+            n rows: account_id, the probability of each reason, most_likely, distress, and evidence
+            (what moved it, in words).
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self.delays_ is None:
+            raise NotFittedError.of(self, "delay_reasons")
+        return reasons.table(self.delays_, snapshot)
+
+    def _aware(self, snapshot: Snapshot, state: State) -> State:
+        return reasons.aware(self.delays_, snapshot, state)
 
     def guard_table(self) -> pd.DataFrame | None:
         """Tell what is acted on in each segment, and why.
@@ -330,6 +358,7 @@ class NextBestAction(Policy):
             "payment": self.payment_,
             "response": self._effects.model,
             "proceeds": self._effects.proceeds,
+            "delays": self.delays_,
         }
         return {name: model for name, model in models.items() if model is not None}
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from collectopt.models.harm import Harm
 from collectopt.objective import Block, Objective
+from collectopt.policy import reasons
 from collectopt.policy.engine import ALL, Bools, Case, Details, Floats, Ints, Rows
 from collectopt.policy.risks import Risks
 from collectopt.rules.state import State
@@ -96,7 +97,7 @@ class ValuedCase(Case):
         terms = {name: v[:, 0] for name, v in self.objective.breakdown(block).items()}
         p, p_wait = block.p[:, 0], block.p_wait[:, 0]
         value = np.sum(list(terms.values()), axis=0) if terms else np.zeros(len(action))
-        notes = (self.note,) * len(action)
+        notes = reasons.notes(self.note, self.state, self.catalogue.house, rows)
         return Details(p, p_wait, p * block.open_amount[:, 0], value, terms, notes)
 
 

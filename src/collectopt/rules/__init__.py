@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
         "Approval": ".permissions",
         "Consent": ".permissions",
         "ContactCap": ".permissions",
+        "Distress": ".permissions",
         "FirstContactGentle": ".permissions",
         "Hold": ".permissions",
         "Hours": ".permissions",

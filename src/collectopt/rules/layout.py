@@ -21,6 +21,7 @@ class Unit(Enum):
     SLOT = "slot"  # local day and hour
     CHANNEL_SLOT = "channel and slot"
     KIND = "kind of action"
+    TREATMENT = "tone and offer, or kind of action"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class Layout:
     index : mapping of Unit to int array, shape (K,)
         Column of the unit; the number of columns where the unit does not concern the action.
     sizes : mapping of Unit to int
-        Columns of the unit: 1, C, T, S, C * S (channel-major), kinds.
+        Columns of the unit: 1, C, T, S, C * S (channel-major), kinds, T * O (tone-major) + kinds.
     """
 
     actions: ActionSet
@@ -53,6 +54,9 @@ class Layout:
         slot = np.array([number.get(pair, -1) if c else -1 for pair, c in zip(pairs, contact)])  # noqa: B905
         channel = np.where(contact, actions.channel, -1).astype(np.int64)
         passive = np.isin(actions.kind, (ActionKind.WAIT, ActionKind.STOP))
+        offers = max(len(actions.offers), 1)
+        treats = max(len(actions.tones), 1) * offers
+        treatment = np.maximum(actions.tone, 0) * offers + np.maximum(actions.offer, 0)
         codes = {
             Unit.ACCOUNT: (np.where(passive, -1, 0), 1),
             Unit.CHANNEL: (channel, len(actions.channels)),
@@ -61,6 +65,10 @@ class Layout:
             Unit.CHANNEL_SLOT: (
                 np.where(contact, channel * len(slots) + slot, -1),
                 len(actions.channels) * len(slots),
+            ),
+            Unit.TREATMENT: (
+                np.where(contact, treatment, treats + actions.kind),
+                treats + len(ActionKind),
             ),
             Unit.KIND: (actions.kind.astype(np.int64), len(ActionKind)),
         }

@@ -315,5 +315,55 @@ class Approval(Permission):
         return state.consumer[rows, None] & _external(layout)
 
 
+@dataclass(frozen=True)
+class Distress(Permission):
+    """Financial distress is met with help, never with pressure.
+
+    Where distress is likely, or a fact (a hold `vulnerable` on a claim), contacts take the
+    mildest tone and offer something where the catalogue has offers; agency and court are for a
+    person to decide. Where it is unclear why the account is late, a firmer tone does not come
+    first: nobody presses who may not be able to pay.
+
+    Parameters
+    ----------
+    likely : float
+        Probability of distress from which on the rule holds.
+    unclear : float
+        Doubt (0 to 1, entropy of the reasons) from which on it is unclear.
+    """
+
+    likely: float = 0.5
+    unclear: float = 0.8
+    code: ClassVar[str] = "DISTRESS"
+    unit: ClassVar[Unit] = Unit.TREATMENT
+    source: ClassVar[str] = "CONC 7.3.2G; Directive (EU) 2023/2225 Art. 35; house rule"
+    reason: ClassVar[str] = "distress is likely, or may be: a gentle contact that offers help"
+
+    def refuse(self, state: State, layout: Layout, rows: slice) -> Bools:
+        """Refuse pressure, and contacts that offer nothing."""
+        distressed = state.vulnerable[rows] | _at_least(state.distress, rows, self.likely)
+        unclear = _at_least(state.doubt, rows, self.unclear) & (state.last_tone[rows] <= 0)
+        pressing, bare = _treatments(layout)
+        refused: Bools = distressed[:, None] & (pressing | bare)
+        return refused | (unclear[:, None] & pressing)
+
+
+def _at_least(belief: NDArray[np.float64] | None, rows: slice, bar: float) -> Bools:
+    """Whether a belief is that strong; what is not known (None, nan) is not."""
+    if belief is None:
+        return np.zeros(1, dtype=bool)
+    return np.asarray(belief[rows] >= bar)
+
+
+def _treatments(layout: Layout) -> tuple[Bools, Bools]:
+    """Treatments that press (a firmer tone, agency, court), and contacts that offer nothing."""
+    offers, outside = layout.actions.offers or ("none",), _external(layout)
+    tones = (layout.sizes[Unit.TREATMENT] - len(outside)) // len(offers)
+    firm = np.repeat(np.arange(tones) > 0, len(offers))
+    nothing = np.array([name == "none" for name in offers])
+    bare = np.tile(nothing & (not nothing.all()), tones)
+    return np.append(firm, outside), np.append(bare, outside & False)
+
+
 def _external(layout: Layout) -> Bools:
     return np.isin(np.arange(layout.sizes[Unit.KIND]), (ActionKind.AGENCY, ActionKind.COURT))

@@ -17,6 +17,7 @@ from collectopt.rules.permissions import (
     Approval,
     Consent,
     ContactCap,
+    Distress,
     FirstContactGentle,
     Hold,
     Hours,
@@ -159,6 +160,7 @@ class Rules:
             rules.append(FirstContactGentle())
         if house.max_tone_step is not None:
             rules.append(MaxToneStep(house.max_tone_step))
+        rules.append(Distress(house.distress, house.doubt))
         if catalogue.agency is not None or catalogue.court is not None:
             rules.append(Agency(house.min_contacts_before_agency))
             if catalogue.jurisdiction != "none":

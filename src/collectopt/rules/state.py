@@ -79,6 +79,9 @@ class State:
     blocked : tuple of two int64 arrays (n, m)
         Start and end of the open intervals in which one more contact would break the cap.
     consumer : bool array (n,)
+    distress, doubt : float array (n,) or None
+        Belief of the policy, 0 to 1: probability of financial distress; how unclear it is why the
+        account is late. None, or nan = the policy does not know.
     """
 
     as_of: int
@@ -103,6 +106,8 @@ class State:
     free: Ints
     blocked: tuple[Ints, Ints]
     consumer: Bools
+    distress: NDArray[np.float64] | None = None
+    doubt: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.clock)

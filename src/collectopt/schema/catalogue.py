@@ -116,11 +116,20 @@ class House(_Model):
         How far the tone may rise from one contact to the next.
     min_contacts_before_agency : int
         Own contacts before an agency or a court.
+    distress : float
+        From this probability of financial distress on only help is offered: the mildest tone, an
+        offer where there is one, no agency, no court. A policy that does not estimate it goes by
+        facts (a hold `vulnerable`).
+    doubt : float
+        While it is so unclear (0 = sure, 1 = no idea) why an account is late, no firmer tone than
+        the mildest comes first.
     """
 
     first_contact_gentle: bool = True
     max_tone_step: Annotated[int, Field(ge=0)] | None = 1
     min_contacts_before_agency: Annotated[int, Field(ge=0)] = 3
+    distress: Annotated[float, Field(gt=0, le=1)] = 0.5
+    doubt: Annotated[float, Field(gt=0, le=1)] = 0.8
 
 
 class Value(_Model):
