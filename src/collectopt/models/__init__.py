@@ -15,6 +15,8 @@ __getattr__, __dir__, __all__ = attach(
         "cash_flow": "collectopt.models.cashflow",
         "ResponseModel": "collectopt.models.response",
         "seen_weights": "collectopt.models.censoring",
+        "ReachModel": "collectopt.models.reach",
+        "FunnelModel": "collectopt.models.funnel",
         "HarmModel": "collectopt.models.harm",
         "Harm": "collectopt.models.harm",
         "EndsModel": "collectopt.models.competing",

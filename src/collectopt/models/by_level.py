@@ -32,9 +32,8 @@ def by_level(factors: Factors, actions: ActionSet, theta: Float, covariance: Flo
         family, level, effect, stderr, low, high (95 %), decisions (logged ones; for hours all
         contacts). First the average contact.
     """
-    family = np.array(factors.family)
     rows = []
-    for name, level, phi, count in _levels(factors, actions, family):
+    for name, level, phi, count in levels(factors, actions):
         effect = float(phi @ theta)
         error = float(np.sqrt(max(float(phi @ covariance @ phi), 0.0)))
         low, high = effect - _WIDTH * error, effect + _WIDTH * error
@@ -43,9 +42,9 @@ def by_level(factors: Factors, actions: ActionSet, theta: Float, covariance: Flo
     return pd.DataFrame(rows, columns=columns)
 
 
-def _levels(
-    factors: Factors, actions: ActionSet, family: npt.NDArray[np.str_]
-) -> Iterator[tuple[str, str, Float, int]]:
+def levels(factors: Factors, actions: ActionSet) -> Iterator[tuple[str, str, Float, int]]:
+    """Name each level with its factors (p,) and logged decisions, all else as usual in the log."""
+    family = np.array(factors.family)
     if "contact" not in factors.family:
         return
     common = factors.family.index("contact")

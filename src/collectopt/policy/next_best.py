@@ -31,6 +31,7 @@ from collectopt.policy.engine import (
 )
 from collectopt.policy.guard import Kept, Scene, judge, segments
 from collectopt.policy.ladder import FixedLadder
+from collectopt.policy.preferences import preferences
 from collectopt.policy.risks import learn_harm
 from collectopt.policy.valued import LadderCase, ValuedCase
 from collectopt.rules.layout import Layout
@@ -194,6 +195,35 @@ class NextBestAction(Policy):
         if self.effects_ is None:
             raise NotFittedError.of(self, "harm_table")
         return None if self.harm_ is None else self.harm_.table()
+
+    def preferences(self, snapshot: Snapshot) -> pd.DataFrame:
+        """Rank channels, hours, weekdays, tones, offers and payment methods for each account.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            n rows of one time.
+
+        Returns
+        -------
+        DataFrame
+            account_id; family (channel, hour, weekday, tone, offer, payment_method); rank, 1 = best
+            of those that are allowed; level; effect with low and high (90 %) in ``unit``;
+            observations of the account's own behind it; allowed (False: no consent, or banned).
+            Effects of contacts are what one brings with this level and all else as usual, times
+            how much more often than other accounts this one is reached so; of payment methods, the
+            share of the account's payments.
+
+        Notes
+        -----
+        Reach is learnt from the contacts and responses that the snapshot's ledger held at its time
+        (:class:`~collectopt.models.reach.ReachModel`). Effects are assumed where none were learnt.
+
+        Raises
+        ------
+        NotFittedError, InputError
+        """
+        return preferences(snapshot, self.catalogue, self._effects)
 
     def delay_reasons(self, snapshot: Snapshot) -> pd.DataFrame:
         """Say why accounts are late, and how likely it is distress.
