@@ -91,7 +91,7 @@ def _of_contacts(
 def _relative(
     told: pd.DataFrame | None, family: str, level: str, n: int
 ) -> tuple[Floats, Floats, Ints]:
-    """Tell how much better than usual accounts are reached, the variance of the log, and a count."""
+    """Tell how much better than usual accounts are reached, variance of the log, and a count."""
     if told is None:
         return np.ones(n), np.zeros(n), np.zeros(n, dtype=np.int64)
     key = str(int(level.split(":", maxsplit=1)[0])) if family == "hour" else level
