@@ -19,11 +19,11 @@ Ints = NDArray[np.int64]
 Blocks = Callable[[], Iterable[tuple[ArrayLike, ArrayLike]]]
 
 _SMALL = 30_000  # rows that are solved as a whole
-_SAMPLE = 8_000
+_SAMPLE = 6_000
 _OPEN = 20_000  # rows to be left open
 _ROWS = 8192  # rows of a block of arrays
 _ROUNDS = 12
-_CLOSE = 1e-6  # gap that is small enough
+_CLOSE = 5e-6  # gap that is small enough
 
 
 @dataclass(frozen=True)
@@ -352,10 +352,10 @@ def _closer(below: float, start: int, lead: Floats) -> NDArray[np.bool_]:
 def _refine(parts: _Parts, prices: Floats, below: float) -> _Found:
     """Solve the open rows at better and better prices, and repair the choice."""
     found: _Found | None = None
-    for round_ in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         seen = _look(parts(False), prices, partial(_closer, below))
         left = 1.0 - seen.used
-        stuck = found is not None and found.bound - seen.bound < 1e-9 * abs(seen.bound)
+        stuck = found is not None and found.bound - seen.bound < 1e-8 * abs(seen.bound)
         if found is None or seen.bound < found.bound:
             known = (
                 (np.nan, np.zeros(0, np.int64)) if found is None else (found.value, found.choice)
@@ -367,20 +367,19 @@ def _refine(parts: _Parts, prices: Floats, below: float) -> _Found:
         if (left < 0).any():  # the others alone take too much
             prices = book.stepped(prices, left - book.used(book.reduced(prices).argmax(axis=1)))
             continue
-        if round_:
-            choice = book.round(prices)
-            value = seen.worth + book.worth(choice)
-            if not Book.over(seen.used + book.used(choice)).any() and not value <= found.value:
-                every = seen.choice.copy()
-                every[seen.open.place] = seen.open.columns(choice)
-                found = _Found(found.bound, found.prices, value, every)
-            if stuck or found.bound - found.value <= _CLOSE * abs(found.bound):
-                break
+        choice = book.round(prices)
+        value = seen.worth + book.worth(choice)
+        if not Book.over(seen.used + book.used(choice)).any() and not value <= found.value:
+            every = seen.choice.copy()
+            every[seen.open.place] = seen.open.columns(choice)
+            found = _Found(found.bound, found.prices, value, every)
+        if stuck or found.bound - found.value <= _CLOSE * abs(found.bound):
+            break
         tried = book.descend(prices, below)
         move = tried[int(np.argmin([book.bound(p) for p in tried]))] - prices
         # so far that the others keep their choice
         change = 2.0 * float(np.abs(book.u @ move).max())
         prices = prices + move * min(1.0, below / max(change, 1e-300))
-        below *= 1.0 if change <= below else 2.0
+        below *= 1.0 if change <= below or len(seen.open.place) > 3 * _OPEN else 2.0
     assert found is not None
     return found

@@ -13,6 +13,8 @@ TOLERANCE = 1e-9  # of a limit: sums of 0.05 EUR are not exact in binary
 _NEAR = 20_000  # moves of a repair that are looked at, the best first
 _CHUNK = 256
 _POLISH, _PAIRS = 12, 150  # pairs of moves made, and moves that are paired
+_GAP = 2e-5  # at which no further prices are tried
+_FEW_COLUMNS, _EACH = 16, 2
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,15 @@ class Book:
         tried = self.descend(prices)
         bounds = np.array([self.bound(p) for p in tried])
         best = int(bounds.argmin())
+        bound, found = float(bounds[best]), (-np.inf, choice)
         # the choice is repaired from the last few prices; the most valuable one is kept
-        choices = [self.round(tried[i]) for i in np.argsort(bounds, kind="stable")[:3]]
-        worth = [self.worth(c) for c in choices]
-        return Dual(tried[best], float(bounds[best]), choices[int(np.argmax(worth))])
+        for i in np.argsort(bounds, kind="stable")[:3]:
+            choice = self.round(tried[i])
+            worth = self.worth(choice)
+            found = (worth, choice) if worth > found[0] else found
+            if bound - found[0] <= _GAP * abs(bound):
+                break
+        return Dual(tried[best], bound, found[1])
 
     # The dual ------------------------------------------------------------------------------
 
@@ -100,7 +107,7 @@ class Book:
     def descend(self, prices: Floats, hottest: float | None = None) -> list[Floats]:
         """Minimise the smoothed dual at falling temperatures; the prices after each of them."""
         top = self.scale * 0.25 if hottest is None else 0.1 * hottest
-        stride = max(len(self.v) // 4096, 1)  # every so-many-th row will do for the first steps
+        stride = max(len(self.v) // 2048, 1)  # every so-many-th row will do for the first steps
         weight = len(self.v) / len(self.rows[::stride])
         sample = self.part(slice(None, None, stride), self.room, weight)
         tried = [prices]
@@ -118,6 +125,15 @@ class Book:
         """How much more the best choice is worth than the next, (n,)."""
         if self.v.shape[1] == 1:
             return np.full(len(self.v), np.inf)
+        if self.shared:  # column after column
+            price = self.u @ prices
+            top = self.columns[0] - price[0]
+            after = np.full(len(top), -np.inf)
+            for column, cost in zip(self.columns[1:], price[1:], strict=True):
+                worth = column - cost
+                np.maximum(after, np.minimum(top, worth), out=after)
+                np.maximum(top, worth, out=top)
+            return np.asarray(top - after, dtype=np.float64)
         second, top = np.partition(self.reduced(prices), -2, axis=1)[:, -2:].T
         return np.asarray(top - second, dtype=np.float64)
 
@@ -214,12 +230,7 @@ class Book:
     def polish(self, choice: NDArray[np.int64], reduced: Floats) -> None:
         """Make pairs of moves that cost little at the prices and use what no single move can."""
         for _ in range(_POLISH):
-            loss = reduced[self.rows, choice][:, None] - reduced
-            loss[self.rows, choice] = np.inf
-            count = min(_PAIRS, loss.size)
-            near = np.argpartition(loss.ravel(), count - 1)[:count]
-            near = np.sort(near[np.isfinite(loss.ravel()[near])])
-            rows, columns = np.unravel_index(near, loss.shape)
+            rows, columns = self.cheap(choice, reduced)
             gain = self.v[rows, columns] - self.v[rows, choice[rows]]
             extra = self.take(rows, columns) - self.take(rows, choice[rows])
             left = self.room - self.used(choice) + TOLERANCE
@@ -230,6 +241,27 @@ class Book:
                 return
             for i in np.unravel_index(both.argmax(), both.shape):
                 choice[rows[i]] = columns[i]
+
+    def cheap(
+        self, choice: NDArray[np.int64], reduced: Floats
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pick moves that lose least at the prices; of few columns some from each to each."""
+        loss = reduced[self.rows, choice][:, None] - reduced
+        loss[self.rows, choice] = np.inf
+        count = min(_PAIRS, loss.size)
+        near = [np.argpartition(loss.ravel(), count - 1)[:count]]
+        width = loss.shape[1]
+        if self.shared and width <= _FEW_COLUMNS:
+            for start in range(width):
+                mine = np.flatnonzero(choice == start)
+                some = min(_EACH, len(mine))
+                if some:
+                    best = np.argpartition(loss[mine], some - 1, axis=0)[:some]
+                    near.append((mine[best] * width + np.arange(width)).ravel())
+        every = np.unique(np.concatenate(near))
+        every = every[np.isfinite(loss.ravel()[every])]
+        rows, columns = np.unravel_index(every, loss.shape)
+        return rows.astype(np.int64), columns.astype(np.int64)
 
     def exchange(self, choice: NDArray[np.int64], reduced: Floats) -> NDArray[np.int64]:
         """Few rows, where rounding costs most: change one row, refill, keep what is better."""
