@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -73,7 +75,7 @@ def place(tmp_path_factory) -> Path:
 def test_help_and_version(monkeypatch, capsys):
     code, out, _ = run(monkeypatch, capsys, "--help")
     assert code == 0
-    for command in ("demo", "validate", "train", "decide", "evaluate", "simulate"):
+    for command in ("demo", "validate", "train", "decide", "replay", "evaluate", "simulate"):
         assert command in out
     code, out, _ = run(monkeypatch, capsys, "--version")
     assert (code, out.split()[0]) == (0, "collectopt")
@@ -241,3 +243,93 @@ def test_simulate_prints_a_table_and_writes_a_report(monkeypatch, capsys, tmp_pa
     assert out.startswith("Simulated: 1 week, 40 accounts, kind 'shop', mean of 2 runs")
     assert max(map(len, out.splitlines())) <= 100
     assert "Simulated" in page.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def decided(place):
+    patch = pytest.MonkeyPatch()
+    out = place / "runs" / "monday.parquet"
+    out.parent.mkdir()
+    words = ["collectopt", "decide", str(place / "book"), "--model", str(place / "nba")]
+    patch.setattr(
+        sys, "argv", [*words, "--as-of", AS_OF, "--out", str(out), "--seed", "5", "--json"]
+    )
+    with pytest.raises(SystemExit):
+        main()
+    patch.undo()
+    return out
+
+
+def test_replay_gives_the_same_bytes_and_says_why(monkeypatch, capsys, place, decided):
+    table = pq.read_table(decided)
+    for row in table.to_pylist()[:2]:
+        words = ("replay", row["decision_id"], "--book", place / "book", "--model", place / "nba")
+        code, out, _ = run(monkeypatch, capsys, *words, "--decisions", decided.parent)
+        assert (code, "The same, byte for byte." in out) == (0, True)
+        assert row["account_id"] in out
+        assert all(reason in out for reason in row["reasons"])
+        code, out, _ = run(monkeypatch, capsys, *words, "--decisions", decided, "--json")
+        facts = json.loads(out)
+        assert (code, facts["same"], facts["book_is_same"], facts["seed"]) == (0, True, True, 5)
+
+
+def test_replay_with_a_book_that_grew_is_the_same_and_with_another_past_is_not(
+    monkeypatch, capsys, place, decided, tmp_path
+):
+    ledger = Ledger.from_parquet(place / "book")
+    tables = {
+        name: ledger.table(name).to_pandas()
+        for name in ("accounts", "invoices", "payments", "contacts", "responses", "holds")
+    }
+    row = pq.read_table(decided).to_pylist()[0]
+    words = (
+        "replay",
+        row["decision_id"],
+        "--decisions",
+        decided,
+        "--model",
+        place / "nba",
+        "--json",
+    )
+    for name, at in (
+        ("later", BOOK.as_of + timedelta(days=2)),
+        ("earlier", BOOK.as_of - timedelta(days=30)),
+    ):
+        more = {
+            "payment_id": "new",
+            "account_id": row["account_id"],
+            "paid_at": at,
+            "amount": 1.0,
+            "invoice_id": None,
+            "method": None,
+        }
+        changed = {
+            **tables,
+            "payments": pd.concat(
+                [tables["payments"].astype({"amount": float}), pd.DataFrame([more])]
+            ),
+        }
+        Ledger.from_frames(**changed).to_parquet(tmp_path / name)
+        code, out, _ = run(monkeypatch, capsys, *words, "--book", tmp_path / name)
+        facts = json.loads(out)
+        assert not facts["book_is_same"]
+        assert facts["same"] == (name == "later")
+        assert code == (0 if name == "later" else 1)
+        assert bool(facts["differences"]) == (name == "earlier")
+
+
+def test_replay_names_what_is_missing(monkeypatch, capsys, place, decided, tmp_path):
+    words = ("--decisions", decided.parent, "--book", place / "book", "--model", place / "nba")
+    code, _, err = run(monkeypatch, capsys, "replay", "nobody", *words)
+    assert (code, "in none of 1 files" in err) == (1, True)
+    code, _, err = run(
+        monkeypatch, capsys, "replay", "x", "--decisions", tmp_path / "no", *words[2:]
+    )
+    assert (code, "nothing there" in err) == (1, True)
+    row = pq.read_table(decided).to_pylist()[0]
+    bare = tmp_path / "bare.parquet"
+    pq.write_table(pq.read_table(decided).replace_schema_metadata(None), bare)
+    code, _, err = run(
+        monkeypatch, capsys, "replay", row["decision_id"], "--decisions", bare, *words[2:]
+    )
+    assert (code, "does not say what they were made of" in err) == (1, True)

@@ -175,6 +175,42 @@ def decide(
 
 
 @app.command()
+def replay(
+    decision_id: Annotated[str, typer.Argument(help="As it stands in the decisions.")],
+    decisions: Annotated[
+        Path, typer.Option("--decisions", help="File of decisions, or a folder of such files.")
+    ],
+    book: Annotated[Path, typer.Option("--book", help="Folder of the book.")],
+    model: Model,
+    as_json: Json = False,
+) -> None:
+    """Make a decision again and say whether it comes out the same, and why it was made."""
+    from collectopt.jobs.replaying import replay as again
+
+    found = again(decision_id, decisions, book, model, progress=Screen(quiet=as_json))
+    if as_json:
+        facts = {
+            "command": "replay",
+            "decision_id": found.decision_id,
+            "same": found.same,
+            "book_is_same": found.book_is_same,
+            "differences": {k: [str(v) for v in pair] for k, pair in found.differences.items()},
+            **found.run,
+        }
+        typer.echo(json.dumps(facts))
+    else:
+        typer.echo(str(found.explanation))
+        made = f"Made as of {found.run['as_of']} with seed {found.run['seed']}, {found.file}."
+        typer.echo(made)
+        if not found.book_is_same:
+            typer.echo("The book has changed since; what was known then decides.")
+        for name, (then, now) in found.differences.items():
+            typer.echo(f"  {name}: then {then!r}, now {now!r}")
+        typer.echo("The same, byte for byte." if found.same else "It comes out another one.")
+    raise typer.Exit(OK if found.same else BAD_INPUT)
+
+
+@app.command()
 def evaluate(
     book: Book,
     model: Model,

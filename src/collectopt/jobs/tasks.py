@@ -27,7 +27,8 @@ from collectopt.schema.times import to_instant
 if TYPE_CHECKING:
     from collectopt.simulation import Result
 
-_RUN = b"collectopt.run"
+#: Key of the metadata that says what a file of decisions was made of.
+RUN = b"collectopt.run"
 
 
 class Progress(Protocol):
@@ -242,7 +243,7 @@ class _Found:
 def _write(decisions: Decisions, out: Path, run: dict[str, Any]) -> None:
     """Write decisions with what they were made of, so that a finished run is recognised."""
     note = json.dumps({"run": run, "fallbacks": dict(decisions.fallbacks)})
-    table = decisions.table.replace_schema_metadata({_RUN: note.encode()})
+    table = decisions.table.replace_schema_metadata({RUN: note.encode()})
     with atomic_file(out) as part:
         pq.write_table(table, part)
 
@@ -254,7 +255,7 @@ def _finished(out: Path, run: dict[str, Any]) -> _Found | None:
         table = pq.read_table(out)
     except pa.ArrowException:
         return None
-    note = json.loads((table.schema.metadata or {}).get(_RUN, b"{}"))
+    note = json.loads((table.schema.metadata or {}).get(RUN, b"{}"))
     if note.get("run") != run:
         return None
     decisions = Decisions(table.replace_schema_metadata(None).cast(SCHEMA))

@@ -1,0 +1,161 @@
+"""Make a decision again: the same book, policy, time and seed give the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from collectopt.exceptions import ArtifactError, InputError
+from collectopt.jobs.tasks import RUN, Progress, read_book
+from collectopt.policy import load
+from collectopt.schema.decisions import SCHEMA, Decisions, Explanation
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A decision made again.
+
+    Attributes
+    ----------
+    decision_id : str
+    file : Path
+        Where it was found.
+    run : dict
+        What it was made of: fingerprint of the book, policy_version, as_of, seed, collectopt.
+    same : bool
+        Whether every column came out the same, byte for byte.
+    differences : dict of str to (then, now)
+        Columns that did not.
+    book_is_same : bool
+        Whether the book is the one of then; facts that came later do no harm.
+    explanation : Explanation
+        Of the decision as it came out now.
+    """
+
+    decision_id: str
+    file: Path
+    run: dict[str, Any]
+    same: bool
+    differences: dict[str, tuple[Any, Any]]
+    book_is_same: bool
+    explanation: Explanation
+
+
+def replay(
+    decision_id: str, decisions: Path, book: Path, model: Path, *, progress: Progress
+) -> Replay:
+    """Find a decision and make it again.
+
+    Parameters
+    ----------
+    decision_id : str
+    decisions : Path
+        A file that ``decide`` wrote, or a folder of such files.
+    book, model : Path
+    progress : Progress
+
+    Raises
+    ------
+    InputError
+        The decision is in none of the files, or its file does not say what it was made of.
+    ArtifactError
+        The policy is not the one that decided.
+    """
+    with progress.step("looking for the decision"):
+        file, run, then = _found(decision_id, decisions)
+    with progress.step("reading the policy"):
+        policy = load(model)
+    if policy.version != run["policy_version"]:
+        raise ArtifactError(
+            f"{model} is policy {policy.version}, but the decision was made by "
+            f"{run['policy_version']}: name the folder of that policy."
+        )
+    with progress.step("reading the book"):
+        ledger = read_book(book, policy.catalogue)
+    with progress.step("deciding again"):
+        made: Decisions = policy.decide(ledger, as_of=run["as_of"], rng=run["seed"])
+    row = pc.index(made.table["decision_id"], decision_id).as_py()
+    account = then["account_id"][0].as_py()
+    if row < 0:
+        raise InputError.of(
+            str(book),
+            "account_id",
+            expected=f"account {account} with an open claim as of {run['as_of']}",
+            found="no decision for it",
+            hint="The book was changed in what was known then.",
+        )
+    now = made.table.slice(row, 1)
+    different = {
+        name: (then[name][0].as_py(), now[name][0].as_py())
+        for name in SCHEMA.names
+        if not _same(then[name], now[name])
+    }
+    return Replay(
+        decision_id,
+        file,
+        run,
+        not different,
+        different,
+        ledger.fingerprint == run["fingerprint"],
+        made.explain(account),
+    )
+
+
+def _same(then: pa.ChunkedArray, now: pa.ChunkedArray) -> bool:
+    """Equal to the last bit, nan included."""
+    one, two = (pa.table({"x": column.combine_chunks()}).combine_chunks() for column in (then, now))
+    sinks = [pa.BufferOutputStream() for _ in range(2)]
+    for sink, table in zip(sinks, (one, two), strict=True):
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    return bool(sinks[0].getvalue().equals(sinks[1].getvalue()))
+
+
+def _files(decisions: Path) -> Iterator[Path]:
+    if decisions.is_dir():
+        yield from sorted(decisions.rglob("*.parquet"))
+    else:
+        yield decisions
+
+
+def _found(decision_id: str, decisions: Path) -> tuple[Path, dict[str, Any], pa.Table]:
+    if not decisions.exists():
+        raise InputError.of(
+            str(decisions), None, expected="a file of decisions, or a folder", found="nothing there"
+        )
+    looked = 0
+    for file in _files(decisions):
+        try:
+            kept = pq.ParquetFile(file)
+        except pa.ArrowException:
+            continue
+        if "decision_id" not in kept.schema_arrow.names:
+            continue
+        looked += 1
+        wanted = pc.equal(pc.field("decision_id"), decision_id)
+        table = pq.read_table(file, filters=wanted)
+        if not len(table):
+            continue
+        note = json.loads((kept.schema_arrow.metadata or {}).get(RUN, b"{}"))
+        if "run" not in note:
+            raise InputError.of(
+                str(file),
+                None,
+                expected="decisions written by `collectopt decide`",
+                found="a file that does not say what they were made of",
+            )
+        return file, note["run"], table.replace_schema_metadata(None).cast(SCHEMA)
+    raise InputError.of(
+        str(decisions),
+        "decision_id",
+        expected="a decision in these files",
+        found=f"{decision_id!r} in none of {looked} files",
+        hint="Name the file or the folder that `collectopt decide` wrote to.",
+    )
