@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = attach(
         "simulation": "collectopt.simulation",
         "tracking": "collectopt.tracking",
         "integrations": "collectopt.integrations",
+        "messages": "collectopt.messages",
         "testing": "collectopt.testing",
         # data
         "Ledger": "collectopt.schema.ledger",
