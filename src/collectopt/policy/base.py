@@ -16,6 +16,7 @@ from collectopt import __version__
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.policy.draws import seed_of
 from collectopt.policy.engine import Bools, Case, Setting
+from collectopt.policy.rechecking import Judge, Recheck, recheck
 from collectopt.policy.record import decide
 from collectopt.rules.layout import Layout
 from collectopt.rules.rules import Rules
@@ -158,6 +159,27 @@ class Policy(ABC):
             self.explores_evenly,
         )
         return decide(setting, case)
+
+    def recheck(self, decisions: Decisions, ledger: Ledger, now: AsOf) -> Recheck:
+        """Hold decisions against the rules once more, before they are carried out.
+
+        Parameters
+        ----------
+        decisions : Decisions
+            Of this policy.
+        ledger : Ledger
+            With what has happened since. Contacts that these decisions announced in it, by their
+            `decision_id`, do not count against themselves.
+        now : str, date or aware datetime
+            Only what was known before it is used.
+
+        Returns
+        -------
+        Recheck
+            What may still go, and what is stopped by which rule.
+        """
+        moment = to_instant(now, self.catalogue.timezone)
+        return recheck(decisions, ledger, moment, Judge(self.catalogue, self.rules, self._aware))
 
     def save(self, path: str | Path) -> None:
         """Write the fitted policy to a folder; it appears whole or not at all.
