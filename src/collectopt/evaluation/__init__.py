@@ -52,6 +52,8 @@ __getattr__, __dir__, __all__ = attach(
         "drift_table": ".drift",
         "plots": ".plots",
         "plots_payment": ".plots_payment",
+        "pareto": ".frontier",
+        "Pareto": ".frontier",
         "report": ".reporting",
     },
 )
