@@ -1,252 +1,277 @@
-"""Reach and the funnel against known truth, hand-made counts and what is not known yet."""
+"""Who is reached: sampled worlds, simulated books, the past alone, and books that say little."""
 
-from datetime import UTC, date, datetime, timedelta
+from __future__ import annotations
+
+from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from scipy.stats import spearmanr
 
-from collectopt.exceptions import NotFittedError
-from collectopt.models.funnel import FunnelModel
-from collectopt.models.multiples import Multiple
-from collectopt.models.reach import ReachModel
-from collectopt.schema import Ledger
+from collectopt.exceptions import InputError, NotFittedError
+from collectopt.models import ReachModel
+from collectopt.models.reactions import Reactions
+from collectopt.schema import ActionSet, Snapshot
 from collectopt.simulation import Book
 
-START = datetime(2026, 1, 5, tzinfo=UTC)
-CHANNELS = ("email", "phone")
+from .reach_books import AS_OF, START, calls, contact, ledger, response
+
+HOURS = np.array([9.0, 18.0])
+CUT = timedelta(weeks=16)
 
 
-def ledger(contacts, responses=None, payments=None, n=None):
-    ids = sorted({c["account_id"] for c in contacts} | ({f"{i:04d}" for i in range(n or 0)}))
-    return Ledger.from_frames(
-        accounts=[
-            {"account_id": a, "customer_type": "consumer", "country": "DE", "timezone": "UTC"}
-            for a in ids
-        ],
-        invoices=[
-            {"invoice_id": f"I{a}", "account_id": a, "issued_on": "2025-12-01",
-             "due_on": "2025-12-15", "amount": 500.0, "currency": "EUR"}
-            for a in ids
-        ],
-        contacts=contacts,
-        responses=responses or None,
-        payments=payments or None,
-    )  # fmt: skip
+def rows(book, as_of=AS_OF, accounts=None):
+    ids = book.accounts["account_id"].to_pylist() if accounts is None else accounts
+    at = [{"account_id": a, "as_of": as_of} for a in ids]
+    return Snapshot.from_rows(book, _stamped(at))
 
 
-def world(rng, n=400, each=16, spread=1.0):
-    """Accounts differ in how they answer by telephone, and in the hour; e-mail by programs."""
-    taste = rng.gamma(1.0 / spread**2, spread**2, n) if spread else np.ones(n)
-    evening = rng.random(n) < 0.5
-    program = rng.random(n) < 0.2
-    contacts, responses, truth = [], [], []
-    for i in range(n):
-        for k in range(each):
-            channel = CHANNELS[int(rng.random() < 0.5)]
-            hour = int(rng.choice([9, 18]))
-            at = START + timedelta(days=7 * k + int(rng.integers(5)), hours=hour)
-            good = 1.6 if (hour == 18) == evening[i] else 0.4
-            p = min(0.25 * taste[i] * good, 0.95)
-            c = {"contact_id": f"{i}-{k}", "account_id": f"{i:04d}", "sent_at": at,
-                 "channel": channel, "tone": "friendly"}  # fmt: skip
-            contacts.append(c)
-            truth.append(p)
-            said = "answered" if channel == "phone" else "opened"
-            if rng.random() < (1.0 if said == "opened" and program[i] else p):
-                responses.append({"account_id": c["account_id"], "at": at + timedelta(hours=1),
-                                  "kind": said, "contact_id": c["contact_id"]})  # fmt: skip
-    return contacts, responses, taste, evening, program
+def _stamped(at):
+    import datetime as dt
+
+    return [
+        {**r, "as_of": dt.datetime.fromisoformat(r["as_of"]).replace(tzinfo=dt.UTC)}
+        if isinstance(r["as_of"], str)
+        else r
+        for r in at
+    ]
 
 
 @pytest.fixture(scope="module")
-def known():
-    contacts, responses, taste, evening, program = world(np.random.default_rng(0))
-    book = ledger(contacts, responses)
-    return ReachModel().fit(book, "2027-01-01").reach_, taste, evening, program
+def world():
+    """Accounts differ by a beta; one half is reached better in the evening, the other at nine."""
+    rng = np.random.default_rng(17)
+    rate = rng.beta(4.0, 6.0, 500)
+    evening = np.arange(500) % 2 == 0
+    factor = np.where(evening[:, None], [0.6, 1.4], [1.4, 0.6])
+    truth = np.clip(rate[:, None] * factor, 0.01, 0.97)
+    book = calls(truth, 12, seed=18)
+    return truth, book, ReachModel().fit(book, AS_OF)
 
 
-def test_accounts_that_answer_more_are_told_from_luck(known):
-    reach, taste, _, _ = known
-    n = len(taste)
-    every = np.arange(n)
-    phone = np.full(n, reach.channels.index("phone"))
-    found = sum(reach.chance(every, phone, np.full(n, h), np.full(n, 2)) for h in (9, 18)) / 2
-    truth = np.minimum(0.25 * taste, 0.95)
-    assert np.corrcoef(found, truth)[0, 1] > 0.75
-    raw = (reach.by_channel.seen + 0.0).reshape(n, -1)[:, phone[0]]
-    raw = raw / np.maximum(reach.contacts[:, phone[0]], 1.0)
-    ours, naive = ((x - truth) ** 2 for x in (found, raw))
-    assert ours.mean() < 0.75 * naive.mean()
-    mean = np.full(n, reach.base[phone[0]])
-    assert ours.mean() < 0.75 * ((mean - truth) ** 2).mean()
+def test_intervals_of_accounts_cover_the_truth(world):
+    truth, book, model = world
+    told = model.profile(rows(book), HOURS)
+    for part, of in ((told.channel, truth.mean(axis=1, keepdims=True)), (told.hour, truth)):
+        covered = ((part.low <= of) & (of <= part.high)).mean()
+        # errors of hours of one account go together: the accounts count
+        assert covered == pytest.approx(0.9, abs=3 * np.sqrt(0.09 / len(truth)) + 0.01)
+    assert (told.channel.observations == 12).all()
+    assert (told.hour.observations.sum(axis=1) == 12).all()
 
 
-def test_the_hour_that_suits_is_found(known):
-    reach, _, evening, _ = known
-    table = reach.by_level(np.arange(len(evening)))
-    hours = table[table.family == "hour"].pivot_table(index="row", columns="level", values="chance",
-                                                      aggfunc="first")  # fmt: skip
-    found = hours[18].to_numpy(dtype=float) > hours[9].to_numpy(dtype=float)
-    assert (found == evening).mean() > 0.8
-    near = table[(table.family == "hour") & (table.level == 18)].observations
-    far = table[(table.family == "hour") & (table.level == 3)].observations
-    assert near.mean() > 5 > far.max()
+def test_hours_that_an_account_prefers_are_found(world):
+    truth, book, model = world
+    hour = model.profile(rows(book), HOURS).hour
+    right = (hour.mean.argmax(axis=1) == truth.argmax(axis=1)).mean()
+    raw = np.zeros((len(truth), 2, 2))
+    log = Reactions.of(book, AS_OF)
+    late = (log.table["hour"].to_numpy() > 12).astype(int)
+    np.add.at(raw, (log.ints("account"), late, log.flag("answered").astype(int)), 1)
+    share = raw[:, :, 1] / np.maximum(raw.sum(axis=2), 1)
+    assert right > 0.7
+    assert ((hour.mean - truth) ** 2).mean() < 0.7 * ((share - truth) ** 2).mean()
+    level = truth.mean()
+    assert ((hour.mean - truth) ** 2).mean() < 0.75 * ((level - truth) ** 2).mean()
 
 
-def test_programs_that_open_everything_are_not_readers(known):
-    reach, taste, _, program = known
-    email = reach.channels.index("email")
-    seen = reach.by_channel.seen.reshape(len(taste), -1)[:, email]
-    share = seen / np.maximum(reach.contacts[:, email], 1.0)
-    assert share[program].mean() < 0.5
-    assert reach.base[email] == pytest.approx(0.24, abs=0.06)
-    assert reach.base[reach.channels.index("phone")] == pytest.approx(0.24, abs=0.03)
+def test_an_account_without_contacts_is_taken_for_its_segment(world):
+    truth, book, model = world
+    later = calls(np.vstack([truth, [[0.5, 0.5]]]), 0, seed=1)  # one account more
+    told = model.profile(rows(later), HOURS)
+    assert told.channel.observations[-1].tolist() == [0]
+    assert told.channel.mean[-1, 0] == pytest.approx(truth.mean(), abs=0.04)
+    width = told.channel.high - told.channel.low
+    assert width[-1] > 1.3 * width[:-1].mean()
+    stranger = told.channel.low[-1, 0] <= truth.mean(axis=1)
+    stranger &= truth.mean(axis=1) <= told.channel.high[-1, 0]
+    assert stranger.mean() == pytest.approx(0.9, abs=0.06)
+    assert len(book.accounts) < len(later.accounts)
 
 
-def test_intervals_cover_and_widen_without_evidence():
-    inside, widths = [], []
-    for seed in range(6):
-        rng = np.random.default_rng(100 + seed)
-        n = 500
-        taste = rng.gamma(4.0, 0.25, n)
-        contacts, responses = [], []
-        for i in range(n):
-            for k in range(int(rng.integers(1, 30))):
-                at = START + timedelta(days=3 * k, hours=10)
-                contact = {"contact_id": f"{i}-{k}", "account_id": f"{i:04d}", "sent_at": at,
-                           "channel": "phone"}  # fmt: skip
-                contacts.append(contact)
-                if rng.random() < 0.2 * taste[i]:
-                    responses.append({"account_id": contact["account_id"], "at": at,
-                                      "kind": "answered", "contact_id": f"{i}-{k}"})  # fmt: skip
-        reach = ReachModel().fit(ledger(contacts, responses), "2027-01-01").reach_
-        table = reach.by_level(np.arange(n))
-        rows = table[table.family == "channel"]
-        truth = 0.2 * taste
-        inside.append(((rows.low <= truth) & (truth <= rows.high)).mean())
-        many = rows.observations > 15
-        widths.append((np.log(rows.high / rows.low)[many].mean(),
-                       np.log(rows.high / rows.low)[~many].mean()))  # fmt: skip
-    assert np.mean(inside) == pytest.approx(0.9, abs=0.05)
-    assert all(narrow < wide for narrow, wide in widths)
+def test_factors_multiply_to_what_the_profile_says(world):
+    _, book, model = world
+    snapshot = rows(book).take(np.arange(5))
+    table = [{"channel": "none"}] + [{"channel": "phone", "hour": h} for h in HOURS]
+    reach = model.predict(snapshot, ActionSet.from_frame([*table, {"channel": "fax", "hour": 9.0}]))
+    block = reach.block()
+    assert block[:, [0, 3]].max() == 0.0  # no contact; a channel that was never used
+    np.testing.assert_allclose(block[:, 1:3], model.profile(snapshot, HOURS).hour.mean, atol=0.01)
+    np.testing.assert_array_equal(reach.block(slice(1, 3), np.array([2])), block[1:3, 2:3])
 
 
-def test_weight_of_the_prior_is_that_of_the_groups():
-    rng = np.random.default_rng(1)
-    group = np.repeat(np.arange(3000), 12)
-    p = np.full(len(group), 0.1)
-    for spread, weight in ((0.0, 30.0), (0.5, 4.0), (1.0, 1.0)):
-        size = np.ones(3000) if not spread else rng.gamma(1 / spread**2, spread**2, 3000)
-        y = (rng.random(len(group)) < np.minimum(0.1 * size[group], 1.0)).astype(float)
-        found = Multiple.of(group, 3000, y, p)
-        if spread:
-            assert found.weight == pytest.approx(weight, rel=0.4)
-        else:
-            assert found.weight > weight
-
-
-def test_only_what_was_known_counts():
-    contacts, responses, *_ = world(np.random.default_rng(2), n=60, each=8)
-    cut = START + timedelta(days=30)
-    early = ledger([c for c in contacts if c["sent_at"] < cut],
-                   [r for r in responses if r["at"] < cut])  # fmt: skip
-    one = ReachModel().fit(ledger(contacts, responses, n=60), cut).reach_
-    two = ReachModel().fit(early, cut).reach_
-    for name in ("base", "hour", "weekday", "contacts"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
-    np.testing.assert_array_equal(one.account.seen, two.account.seen)
-    # contacts of the last days are not counted as missed
-    assert one.contacts.sum() == sum(c["sent_at"] <= cut - timedelta(days=3) for c in contacts)
-
-
-def test_small_books_fall_back():
-    with pytest.raises(NotFittedError):
-        _ = ReachModel().reach_
-    with pytest.raises(NotFittedError):
-        _ = FunnelModel().funnel_
-    lonely = ledger([{"contact_id": "1", "account_id": "A", "sent_at": START, "channel": "letter"}])
-    assert ReachModel().fit(lonely, START).reach_ is None
-    reach = ReachModel().fit(lonely, "2027-01-01").reach_
-    assert reach.channels == ("letter",)
-    assert 0 < reach.base[0] < 0.6
-    funnel = FunnelModel().fit(lonely, "2027-01-01").funnel_
-    assert 0 < funnel.promise.chance(np.array([0]), "letter")[0] < 1
-
-
-def promise(a, day, amount=None, due=None):
-    at = START + timedelta(days=day)
-    return {"account_id": a, "at": at, "kind": "promised", "contact_id": f"c{a}", "amount": amount,
-            "due_on": due}  # fmt: skip
-
-
-def test_promises_kept_by_hand():
-    ids = [f"{i:04d}" for i in range(6)]
-    contacts = [{"contact_id": f"c{a}", "account_id": a, "sent_at": START, "channel": "phone",
-                 "tone": "friendly"} for a in ids]  # fmt: skip
-    due = date(2026, 1, 20)
-    responses = [promise(a, 1, 100.0, due) for a in ids[:4]] + [promise(ids[4], 1)]
-    responses += [promise(ids[5], 1, 50.0, date(2026, 3, 1))]  # still to come
-    payments = [
-        ("0000", 5, 100.0),  # kept
-        ("0001", 5, 60.0), ("0001", 8, 40.0),  # kept in two parts
-        ("0002", 5, 99.0),  # too little
-        ("0003", 20, 100.0),  # too late
-        ("0004", 10, 1.0),  # no amount named: any payment by day 14
-    ]  # fmt: skip
-    money = [{"payment_id": f"p{k}", "account_id": a, "paid_at": START + timedelta(days=d),
-              "amount": x} for k, (a, d, x) in enumerate(payments)]  # fmt: skip
-    book = ledger(contacts, responses, money)
-    kept = FunnelModel().fit(book, "2026-02-10").funnel_.kept
-    assert kept.account.seen.tolist() == [1, 1, 0, 0, 1, 0]
-    assert kept.rows.sum() == 3 * 5  # the pending one is left out
-    table = FunnelModel().fit(book, "2026-02-10").funnel_.table()
-    assert set(table["head"]) == {"promise", "kept"}
-    assert (table.low <= table.chance).all()
-    assert (table.chance <= table.high).all()
-
-
-def test_heads_find_what_promises_follow_from():
-    rng = np.random.default_rng(3)
-    contacts, responses = [], []
-    for k in range(3000):
-        channel, tone = ("email", "phone")[k % 2], ("friendly", "firm")[k // 2 % 2]
-        a, at = f"{k % 500:04d}", START + timedelta(days=k // 500)
-        contacts.append({"contact_id": f"c{k}", "account_id": a, "sent_at": at,
-                         "channel": channel, "tone": tone})  # fmt: skip
-        responses.append({"account_id": a, "at": at, "kind": "answered", "contact_id": f"c{k}"})
-        p = 0.2 * (1.5 if channel == "phone" else 0.5) * (1.4 if tone == "friendly" else 0.6)
-        if rng.random() < p:
-            responses.append({**promise(a, 0), "at": at, "contact_id": f"c{k}"})
-    head = FunnelModel().fit(ledger(contacts, responses), "2027-01-01").funnel_.promise
-    every = np.arange(500)
-    for channel, c in (("phone", 1.5), ("email", 0.5)):
-        for tone, t in (("friendly", 1.4), ("firm", 0.6)):
-            found = head.chance(every, channel, tone).mean()
-            truth = 0.2 * c * t
-            assert found == pytest.approx(truth, abs=4 * np.sqrt(truth * (1 - truth) / 750))
-
-
-def test_on_simulated_books_later_contacts_are_foretold_no_worse_than_by_the_channel():
-    book = Book("telco", accounts=2500, seed=7)
-    whole = book.ledger()
-    cut = book.as_of - timedelta(days=70)
-    early = ReachModel().fit(whole, cut).reach_
-    later = ReachModel().fit(whole, book.as_of).reach_
-    new = later.contacts - early.contacts
-    phone = early.channels.index("phone")
-    seen = (later.by_channel.seen - early.by_channel.seen).reshape(len(new), -1)[:, phone]
-    rows = np.flatnonzero(new[:, phone] > 0)
-    table = early.by_level(rows)
-    p = table[(table.family == "channel") & (table.level == "phone")].chance.to_numpy()
-    n, k = new[rows, phone], seen[rows]
-
-    def loss(chance):
-        chance = np.clip(chance, 1e-3, 1 - 1e-3)
-        return float(-(k * np.log(chance) + (n - k) * np.log(1 - chance)).sum() / n.sum())
-
-    raw = early.by_channel.seen.reshape(len(new), -1)[rows, phone] / np.maximum(
-        early.contacts[rows, phone], 1
+def test_days_ahead_are_weekdays_of_the_account():
+    contacts = [contact(f"A{a:03d}", k, 7 * k + a % 7) for a in range(140) for k in range(10)]
+    answered = [c for c in contacts if c["sent_at"].weekday() == 3]
+    book = ledger(contacts, [response(c) for c in answered])
+    model = ReachModel().fit(book, AS_OF)
+    actions = ActionSet.from_frame(
+        [{"channel": "none"}] + [{"channel": "phone", "hour": 10.0, "day": d} for d in range(7)]
     )
-    assert len(rows) > 100
-    assert loss(p) < loss(raw) - 0.1
-    assert loss(p) < loss(np.full(len(rows), early.base[phone])) + 0.01
+    for date, thursday in (("2026-12-01", 2), ("2026-12-05", 5)):  # a Tuesday and a Saturday
+        block = model.predict(rows(book, date, ["A004"]), actions).block()
+        assert block[0, 1:].argmax() == thursday
+
+
+@pytest.fixture(scope="module", params=["b2b", "shop"])
+def simulated(request):
+    book = Book(request.param, accounts=2500, seed=404)
+    cut = book.as_of - CUT
+    return book, cut, ReachModel().fit(book.ledger(), cut)
+
+
+def _future(book, cut):
+    log = Reactions.of(book.ledger(), book.as_of)
+    since = np.datetime64(cut.replace(tzinfo=None), "us").astype(np.int64)
+    return log, np.flatnonzero(log.ints("sent_at") >= since)
+
+
+def test_future_contacts_are_foretold_better_than_by_channel_or_raw_rate(simulated):
+    """Rank correlation and log loss with the true chance of persons to be reached by e-mail."""
+    book, cut, model = simulated
+    ledger_, truth = book.ledger(), book.truth
+    log, later = _future(book, cut)
+    code = log.channels.index("email")
+    later = later[log.channel[later] == code]
+    account = log.ints("account")[later]
+    snapshot = rows(ledger_, cut, ledger_.accounts["account_id"].take(account).to_pylist())
+    own = model.profile(snapshot, HOURS).channel.mean[:, model.channels.index("email")]
+    real = truth.reach[account, 0]
+    past = Reactions.of(ledger_, cut)
+    mine = past.channel == code
+    seen = past.flag("noticed") | past.flag("done")
+    n = np.bincount(past.ints("account")[mine], minlength=len(truth.reach))
+    k = np.bincount(past.ints("account")[mine], seen[mine], minlength=len(truth.reach))
+    mean = k.sum() / n.sum()
+    raw = np.where(n > 0, k / np.maximum(n, 1), mean)[account]
+
+    def loss(p):  # the level apart, which the naive rates do not even try to get right
+        p = np.clip(p * real.mean() / p.mean(), 0.01, 0.97)
+        return -(real * np.log(p) + (1 - real) * np.log(1 - p))
+
+    assert spearmanr(own, real)[0] > spearmanr(raw, real)[0] + 0.05
+    gain = loss(np.full(len(real), mean)) - loss(own)
+    assert gain.mean() > 2 * gain.std() / np.sqrt(len(np.unique(account)))
+    assert loss(own).mean() < loss(raw).mean() - 0.1
+
+
+def test_programs_that_open_mails_are_told_from_people(simulated):
+    book, cut, _ = simulated
+    log = Reactions.of(book.ledger(), cut)
+    mails = log.channel == log.channels.index("email")
+    account = log.ints("account")[mails]
+    # A program opens everything; what is opened late was opened by a person.
+    truth = book._people.machine_opens[account]
+    machine = log.machine[mails]
+    assert machine[truth & ~log.flag("bounced")[mails]].mean() > 0.9
+    assert machine[~truth].mean() < 0.05
+    assert (log.machine[~mails] == 0.0).all()
+
+
+def test_mails_read_unseen_are_made_up_for(simulated):
+    """Six of ten mails that are read load their images; seen rates are that far too low."""
+    book, _, _ = simulated
+    log = Reactions.of(book.ledger(), book.as_of)
+    share, error, known = log.detection()
+    email, letter, phone = (log.channels.index(c) for c in ("email", "letter", "phone"))
+    assert known[[email, phone]].all()
+    assert not known[letter]
+    assert abs(share[email] - 0.6) < 3 * error[email]
+    assert share[phone] == 1.0
+    table = ReachModel().fit(book.ledger(), book.as_of).table().set_index("channel")
+    mean = book.truth.reach[:, 0].mean()
+    assert abs(table.reached["email"] / mean - 1) < 3 * table.noticed_stderr["email"] + 0.1
+    assert abs(table.seen["email"] / mean - 1) > 0.25
+    assert table.lower_bound.to_dict()["letter"]
+
+
+def test_nothing_after_the_time_counts(simulated):
+    book, cut, model = simulated
+    whole = book.ledger()
+    when = pa.scalar(cut)
+    kept = {
+        name: getattr(whole, name).filter(pc.less(getattr(whole, name)[column], when))
+        for name, column in (("contacts", "decided_at"), ("responses", "at"))
+    }
+    kept["responses"] = kept["responses"].filter(
+        pc.or_kleene(
+            pc.is_null(kept["responses"]["contact_id"]),
+            pc.is_in(
+                kept["responses"]["contact_id"], kept["contacts"]["contact_id"].combine_chunks()
+            ),
+        )
+    )
+    early = type(whole).from_frames(
+        accounts=whole.accounts, invoices=whole.invoices, timezone=whole.timezone, **kept
+    )
+    again = ReachModel().fit(early, cut)
+    told, same = (m.profile(rows(whole, cut), HOURS) for m in (model, again))
+    for part in ("channel", "hour", "weekday"):
+        np.testing.assert_array_equal(getattr(told, part).mean, getattr(same, part).mean)
+        np.testing.assert_array_equal(getattr(told, part).low, getattr(same, part).low)
+
+
+def test_contacts_of_the_last_week_are_not_unreached():
+    old = [contact(f"A{a}", 0, 0) for a in range(10)]
+    new = [contact(f"A{a}", 1, 8) for a in range(10)]
+    book = ledger([*old, *new], [response(c) for c in old])
+    at = START + timedelta(days=12)
+    assert len(Reactions.of(book, at)) == 10
+    table = ReachModel().fit(book, at).table()
+    assert table.seen.tolist() == [1.0]
+    # ... nor do reactions count that came later than a week
+    late = ledger(old, [response(c, hours=24 * 7.5) for c in old])
+    assert ReachModel().fit(late, AS_OF).table().seen.tolist() == [0.0]
+
+
+def test_what_was_decided_but_not_sent_is_no_contact():
+    contacts = [contact(f"A{a}", 0, 0, cost=0.0 if a < 3 else 4.5) for a in range(10)]
+    assert len(Reactions.of(ledger(contacts), AS_OF)) == 7
+    free = [contact(f"A{a}", 0, 0, cost=0.0) for a in range(10)]
+    assert len(Reactions.of(ledger(free), AS_OF)) == 10
+
+
+def test_bounced_messages_speak_of_the_address_not_of_the_person():
+    contacts = [contact(f"A{a:03d}", k, 7 * k, channel="sms") for a in range(60) for k in range(6)]
+    dead = {f"A{a:03d}" for a in range(6)}
+    told = [
+        response(c, "bounced" if c["account_id"] in dead else "clicked")
+        for c in contacts
+        if c["account_id"] in dead or c["contact_id"].endswith(("0", "2", "4"))
+    ]
+    book = ledger(contacts, told)
+    mean = ReachModel().fit(book, AS_OF).profile(rows(book), HOURS).channel.mean[:, 0]
+    assert mean[:6].max() < 0.1
+    assert mean[6:].min() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("channel", ["letter", "email"])
+def test_books_without_a_reaction_have_low_rates_and_wide_doubts(channel):
+    contacts = [contact(f"A{a}", k, 7 * k, channel=channel) for a in range(20) for k in range(3)]
+    book = ledger(contacts)
+    model = ReachModel().fit(book, AS_OF)
+    told = model.profile(rows(book), HOURS)
+    assert (told.channel.mean < 0.1).all()
+    assert (told.channel.low <= told.channel.mean).all()
+    assert (told.channel.mean <= told.channel.high).all()
+    assert model.table().lower_bound.tolist() == [True]
+
+
+def test_a_book_without_contacts_says_nothing():
+    book = ledger([], accounts=["A1", "A2"])
+    model = ReachModel().fit(book, AS_OF)
+    told = model.profile(rows(book), HOURS)
+    assert told.channel.mean.shape == (2, 0)
+    assert told.hour.observations.sum() == 0
+    actions = ActionSet.from_frame([{"channel": "none"}, {"channel": "email", "hour": 9.0}])
+    assert model.predict(rows(book), actions).block().tolist() == [[0.0, 0.0]] * 2
+
+
+def test_the_past_of_the_model_is_not_foretold(world):
+    _, book, model = world
+    with pytest.raises(InputError, match="a time not before"):
+        model.profile(rows(book, "2026-06-01"), HOURS)
+    with pytest.raises(NotFittedError):
+        ReachModel().table()

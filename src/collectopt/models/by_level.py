@@ -33,7 +33,7 @@ def by_level(factors: Factors, actions: ActionSet, theta: Float, covariance: Flo
         contacts). First the average contact.
     """
     rows = []
-    for name, level, phi, count in levels(factors, actions):
+    for name, level, phi, count in _levels(factors, actions):
         effect = float(phi @ theta)
         error = float(np.sqrt(max(float(phi @ covariance @ phi), 0.0)))
         low, high = effect - _WIDTH * error, effect + _WIDTH * error
@@ -42,7 +42,7 @@ def by_level(factors: Factors, actions: ActionSet, theta: Float, covariance: Flo
     return pd.DataFrame(rows, columns=columns)
 
 
-def levels(factors: Factors, actions: ActionSet) -> Iterator[tuple[str, str, Float, int]]:
+def _levels(factors: Factors, actions: ActionSet) -> Iterator[tuple[str, str, Float, int]]:
     """Name each level with its factors (p,) and logged decisions, all else as usual in the log."""
     family = np.array(factors.family)
     if "contact" not in factors.family:

@@ -1,356 +1,389 @@
-"""Reach: whether a contact finds the right person, by channel, hour, weekday and account.
-
-A contact has reached someone if something was done because of it: read, clicked, answered,
-promised, refused, disputed. That it was delivered says nothing. Chances are products of factors:
-the channel's own, the segment's, the hour's and the weekday's, and of the account in all channels,
-in this one, near this hour, on this weekday; each is shrunk to 1 as far as accounts are alike.
-
-Some e-mail is opened by programs, whoever it is for. An account whose every e-mail is opened is
-taken for one of these by the chance that a person would do that; its openings then count little.
-What a customer reads without leaving a trace is not seen: the chances are those of a visible
-reaction, for letters far below that of being read. They are to be compared within a channel.
-"""
+"""Who is reached: right-party contact by channel, hour, weekday and account."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-from scipy.special import betaln
-from scipy.stats import norm
 
 from collectopt.exceptions import NotFittedError
-from collectopt.models.multiples import Multiple
+from collectopt.models.boosting import expit
+from collectopt.models.chances import TOP, Chances, Profile, Told
+from collectopt.models.clock import CLOCK, DAYS, KNOTS, hats, weekdays
+from collectopt.models.credibility import Evidence, bounded, interval, posterior
+from collectopt.models.deviations import Deviations
+from collectopt.models.logodds import Basis, LogOdds
+from collectopt.models.reactions import Reactions, check_known
+from collectopt.models.segments import Segments
+from collectopt.schema.actions import ActionSet
 from collectopt.schema.ledger import Ledger
-from collectopt.schema.sql import query
-from collectopt.schema.tables import NO_CONTACT
+from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf, to_instant
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 
-#: What a customer does only if a contact reached them; to open a message may be a program's doing.
-REACHED = ("clicked", "answered", "promised", "plan_accepted", "refused", "disputed", "complained",
-           "opted_out", "visited_portal")  # fmt: skip
-_DAYS = 3  # after which a reaction would have been seen
-_WIDTH = 1.0  # hours: contacts so near count as at the same time
-_ALWAYS = 0.99  # chance that a program opens a message
-_HOURS, _WEEKDAYS = 24, 7
-_CONTACTS = """
-select c.contact_id, c.account, c.channel, c.local_hour as hour, c.local_weekday as weekday,
-       coalesce(bool_or(list_contains({reached}, r.kind)), false) as sure,
-       coalesce(bool_or(r.kind = 'opened'), false) as opened
-from contacts c left join responses r
-     on r.contact_id = c.contact_id and r.known_at < {cut}
-where c.sent_at + interval {days} day <= {cut} and c.known_at < {cut}
-  and not list_contains({others}, c.channel)
-group by all
-order by c.account, c.contact_id
-"""
+_THURSDAY = 3  # 1970-01-01
 
 
-@dataclass(frozen=True, eq=False)
-class Reach:
-    """Chances of a visible reaction, and the contacts behind them.
+class ReachModel:
+    """Chance that a contact reaches its person: channel, then segment, then account.
+
+    A contact has reached its person where a reaction within a week shows it: opened, clicked,
+    answered, or a deed such as a promise or a complaint (:mod:`collectopt.models.reactions`).
+
+    For each channel a logistic regression with shrunken profiles of hour, weekday, segment
+    (customer type and country) and region gives the usual chance. Deviations of the single account
+    (its level, in part common to all channels; its hours, neighbours alike; its weekdays) come from
+    its own contacts by linear credibility (:mod:`collectopt.models.credibility`), as large as the
+    products of residuals of the same account show deviations to be. An account without contacts has
+    the chance of its segment, with a wider interval.
+
+    Errors of observation: accounts whose mails a program opens are found by a mixture, and only
+    deeds count for them. Mails that are read unseen are made up for by the share of deeds that
+    followed an opened mail. A channel with too few deeds to tell, such as letters, keeps the rate
+    at which reactions are seen: a lower bound of reach (`table` says which), good for comparing
+    hours and accounts, not channels.
+
+    The log tells of those who were contacted. Accounts that never had to be may be easier to reach
+    than their segment.
 
     Attributes
     ----------
     channels : tuple of str
-    base : (C,) float64
-        Of a contact by the channel, at its usual times.
-    hour, weekday : (C, 24), (C, 7) float64
-        Factors of the channel's profile.
-    account, by_channel, by_hour, by_weekday : Multiple
-        Of n accounts; n x C, n x 24 and n x 7 groups, row by row.
-    segment : (n, C) float64
-        Factors of the account's segment.
-    contacts, at_hour, on_weekday : (n, C), (n, 24), (n, 7) float64
-        Contacts behind them; at an hour also those near it, by their nearness.
+        Channels of the log.
+    deviations : Deviations
+        How far accounts differ, in log odds.
+
+    Examples
+    --------
+    >>> import collectopt as co
+    >>> book = co.simulation.Book("shop", accounts=300, seed=1)
+    >>> model = ReachModel().fit(book.ledger(), book.as_of)
+    >>> reach = model.predict(co.Snapshot(book.ledger(), book.as_of), book.catalogue.actions)
+    >>> reach.block(slice(0, 2)).shape == (2, len(book.catalogue.actions))
+    True
     """
 
-    channels: tuple[str, ...]
-    base: Float
-    hour: Float
-    weekday: Float
-    account: Multiple
-    by_channel: Multiple
-    by_hour: Multiple
-    by_weekday: Multiple
-    segment: Float
-    contacts: Float
-    at_hour: Float
-    on_weekday: Float
+    def __init__(self) -> None:
+        self.channels: tuple[str, ...] = ()
+        self.deviations = Deviations(np.zeros((0, 3)), 0.0)
+        self._as_of: np.datetime64 | None = None
 
-    def chance(self, account: Int, channel: Int, hour: Int, weekday: Int) -> Float:
-        """Chance that contacts reach someone, (m,); all arguments (m,), hours from 0 to 23."""
-        p = self.base[channel] * self.segment[account, channel]
-        p = p * self.hour[channel, hour] * self.weekday[channel, weekday]
-        for place, multiple in (
-            (account, self.account),
-            (account * len(self.channels) + channel, self.by_channel),
-            (account * _HOURS + hour, self.by_hour),
-            (account * _WEEKDAYS + weekday, self.by_weekday),
-        ):
-            p = p * multiple.factor[place]
-        return np.clip(p, 0.0, 0.99)
+    def __repr__(self) -> str:
+        return f"ReachModel(channels={self.channels})"
 
-    def by_level(self, account: Int, level: float = 0.9) -> pd.DataFrame:
-        """Chances of some accounts by channel, hour and weekday.
+    def fit(self, ledger: Ledger, as_of: AsOf) -> Self:
+        """Learn from contacts and reactions known before ``as_of``.
+
+        Raises
+        ------
+        InputError
+            ``as_of`` cannot be read.
+        """
+        self._as_of = to_instant(as_of, ledger.timezone)
+        self._log = log = Reactions.of(ledger, as_of)
+        self._segments = Segments.of(ledger)
+        self.channels = log.channels
+        self._hour = log.table["hour"].to_numpy()
+        of, blind = log.rows.of, log.rows.blind
+        halves = np.clip(np.floor(2.0 * self._hour), 0, 47).astype(np.int64)
+        segments = self._segments.codes(ledger)[log.ints("account")]
+        codes = np.column_stack([halves, log.ints("weekday"), segments])[of]
+        self._odds: list[LogOdds] = []
+        p = np.zeros(len(of))
+        for c in range(len(self.channels)):
+            for program in (False, True):
+                mine = (log.channel[of] == c) & (blind == program)
+                if not program or mine.any():
+                    w = log.rows.weight[mine]
+                    odds = LogOdds.fit(w * log.rows.y[mine], w, codes[mine], self._bases)
+                    p[mine] = odds.rate(codes[mine])
+                    self._odds += [] if program else [odds]
+        account = log.ints("account")[of]
+        self._evidence = Evidence(account, log.rows.y - p, p * (1.0 - p), log.rows.weight)
+        clock, day = hats(self._hour[of]), weekdays(log.ints("weekday")[of])
+        channel = log.channel[of]
+        self.deviations = Deviations.estimate(
+            self._evidence,
+            channels=len(self.channels),
+            channel=channel,
+            clock=clock,
+            day=day,
+            contact=of,
+        )
+        self._features = self.deviations.features(channel, clock, day)
+        share, self._share_error, self._known = log.detection()
+        self._scale = self._scales(share)
+        self._arrival()
+        return self
+
+    def predict(self, snapshot: Snapshot, actions: ActionSet) -> Chances:
+        """Chance that actions reach the accounts of a snapshot.
 
         Parameters
         ----------
-        account : (m,) int64
-            Places of the accounts in the ledger.
-        level : float
-            Of the intervals.
+        snapshot : Snapshot
+            n rows, none before the time of the fit.
+        actions : ActionSet
+            K actions; those without an hour are taken at the usual hours of their channel.
+
+        Raises
+        ------
+        InputError
+        """
+        (account, segments), n_channels = self._asked(snapshot), len(self.channels)
+        places = [self._place(name) for name in (*actions.channels, "")]
+        used = np.where(actions.is_contact, np.array(places)[actions.channel], -1)
+        timed, dated = ~np.isnan(actions.hour), actions.day >= 0
+        clock = np.append(self._usual[0], np.zeros((1, len(KNOTS))), axis=0)[used]
+        clock[timed] = hats(actions.hour[timed])
+        days = snapshot.rows["day"].to_numpy().astype("datetime64[D]").astype(np.int64)
+        today = (days + _THURSDAY) % DAYS
+        kind = np.column_stack([segments, today])
+        groups, group = np.unique(kind, axis=0, return_inverse=True)
+        usual = np.zeros((len(groups), len(actions)))
+        for g, (segment, region, weekday) in enumerate(groups):
+            day = np.append(self._usual[1], np.zeros((1, DAYS)), axis=0)[used]
+            day[dated] = weekdays(weekday + actions.day[dated])
+            for c in range(n_channels):
+                mine = used == c
+                design = self._design(clock[mine], day[mine], segment, region)
+                usual[g, mine] = expit(design @ self._odds[c].coef)
+        ahead = np.full((len(actions), DAYS), 1.0 / DAYS)
+        ahead[dated] = weekdays(actions.day[dated])
+        phi = self.deviations.features(used, clock, ahead)
+        mean = np.zeros((len(account), phi.shape[1]))
+        for here, z, _ in self._posterior(account):
+            mean[here] = z
+        # The weekdays of an account from its own today on, as actions count days.
+        turned = (today[:, None] + np.arange(DAYS)) % DAYS
+        mean[:, -DAYS:] = np.take_along_axis(mean[:, -DAYS:], turned, axis=1)
+        return Chances(
+            group=group.ravel(),
+            usual=usual,
+            slope=usual * (1.0 - usual),
+            deviation=mean,
+            phi=phi,
+            scale=np.append(self._scale, 0.0)[used],
+            arrives=np.column_stack([self._arrives(account), np.ones(len(account))]),
+            channel=used,
+        )
+
+    def profile(self, snapshot: Snapshot, hours: Float, weight: Float | None = None) -> Profile:
+        """Chance to be reached by channel, hour and weekday, with intervals.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            n rows, none before the time of the fit.
+        hours : (S,) float64
+            Local hours to tell, such as the slots of the catalogue.
+        weight : (n, C) float64, optional
+            Weight of the channels of this model in the averages by hour and weekday; default: how
+            often the log used them. 0 for channels that are not permitted; where none is left, all
+            count.
+
+        Raises
+        ------
+        InputError
+        """
+        account, segments = self._asked(snapshot)
+        hours = np.asarray(hours, dtype=np.float64)
+        n, n_channels = len(account), len(self.channels)
+        share = np.bincount(self._log.channel, minlength=n_channels) / max(len(self._log), 1)
+        weight = np.zeros((n, n_channels)) if weight is None else weight * share
+        total = weight.sum(axis=1, keepdims=True)
+        weight = np.where(total > 0.0, weight / np.where(total > 0.0, total, 1.0), share)
+        cells = self._cells(hours)
+        groups, group = np.unique(segments, axis=0, return_inverse=True)
+        usual, error, f = self._levels(groups, cells)
+        # How much each level (M) takes from each channel: its own one, or the average.
+        levels = n_channels + len(hours) + DAYS
+        own = np.zeros((levels, n_channels))
+        own[:n_channels] = np.eye(n_channels)
+        mean, low, high = (np.zeros((n, levels)) for _ in range(3))
+        for here, z, Z in self._posterior(account):
+            at = group.ravel()[here]
+            part = np.where(
+                (own.sum(axis=1) > 0.0)[None, :, None], own[None], weight[here][:, None, :]
+            )
+            part = part * (self._scale * self._arrives(account[here]))[:, None, :]
+            p = usual[at]
+            v = p * (1.0 - p)
+            shift = np.einsum("mcq,bq->bmc", f, z)
+            mean[here] = np.clip((part * bounded(p, v * shift)).sum(axis=2), 1e-6, TOP)
+            g = np.einsum("bmc,mcq->bmq", part * v, f)
+            left = ((g @ Z) * g).sum(axis=2)
+            left += ((part * v) ** 2 * error[at]).sum(axis=2)
+            between = ((g @ self.deviations.prior) * g).sum(axis=2)
+            variance = _at_mean(mean[here], (part * p).sum(axis=2), between, left)
+            doubt = (part * p * self._doubt).sum(axis=2)
+            low[here], high[here] = interval(mean[here], variance + doubt**2)
+        counts = self._counts(account, hours)
+        cut = np.cumsum([0, n_channels, len(hours), DAYS])
+        told = [
+            Told(mean[:, a:b], low[:, a:b], high[:, a:b], counts[:, a:b])
+            for a, b in pairwise(cut.tolist())
+        ]
+        return Profile(*told)
+
+    def tones(self, snapshot: Snapshot, names: tuple[str, ...]) -> Int:
+        """Count the contacts of each account of a snapshot by tone, (n, T)."""
+        account, _ = self._asked(snapshot)
+        at = np.zeros((len(self._segments.ids) + 1, len(names) + 1), dtype=np.int64)
+        np.add.at(at, (self._log.ints("account"), self._log.codes("tone", names)), 1)
+        return at[account, : len(names)]
+
+    def table(self) -> pd.DataFrame:
+        """Tell what the log says of each channel.
 
         Returns
         -------
         DataFrame
-            row (place in ``account``), family (channel, hour, weekday), level, chance (by hour and
-            weekday: relative to the account's mean), low, high, observations.
+            channel, contacts, seen (share of arrived contacts with a reaction, programs left out),
+            noticed (share of reached contacts that is noticed), noticed_stderr, reached, and
+            lower_bound: whether reach is known from below only.
         """
-        C, z = len(self.channels), float(norm.ppf(0.5 + level / 2.0))
-        own = self.account.factor[account][:, None]
-        noise = self.account.variance[account][:, None]
-        grid = (account[:, None] * C + np.arange(C)).ravel()
-        reach = self.base * self.segment[account] * own
-        parts = [
-            (
-                "channel",
-                np.array(self.channels, dtype=object),
-                reach * self.by_channel.factor[grid].reshape(-1, C),
-                noise + self.by_channel.variance[grid].reshape(-1, C),
-                self.contacts[account],
-            )
-        ]
-        share = self.contacts.sum(axis=0) / max(self.contacts.sum(), 1.0)
-        for name, profile, multiple, count, size in (
-            ("hour", share @ self.hour, self.by_hour, self.at_hour, _HOURS),
-            ("weekday", share @ self.weekday, self.by_weekday, self.on_weekday, _WEEKDAYS),
-        ):
-            place = (account[:, None] * size + np.arange(size)).ravel()
-            ratio = profile * multiple.factor[place].reshape(-1, size)
-            variance = multiple.variance[place].reshape(-1, size)
-            parts.append((name, np.arange(size), ratio, variance, count[account]))
-        frames = []
-        for name, levels, mean, variance, count in parts:
-            wide = np.exp(z * np.sqrt(variance))
-            top = 1.0 if name == "channel" else np.inf
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "row": np.repeat(np.arange(len(account)), len(levels)),
-                        "family": name,
-                        "level": np.tile(levels, len(account)).astype(object),
-                        "chance": np.minimum(mean, top).ravel(),
-                        "low": np.minimum(mean / wide, top).ravel(),
-                        "high": np.minimum(mean * wide, top).ravel(),
-                        "observations": count.ravel(),
-                    }
-                )
-            )
-        return pd.concat(frames, ignore_index=True)
+        self._fitted("table")
+        log = self._log
+        rows, C = log.rows, len(self.channels)
+        people = np.where(rows.blind, 0.0, rows.weight)
+        of = log.channel[rows.of]
+        seen = np.bincount(of, people * rows.y, C) / np.maximum(np.bincount(of, people, C), 1e-9)
+        return pd.DataFrame(
+            {
+                "channel": self.channels,
+                "contacts": np.bincount(log.channel, minlength=C),
+                "seen": seen,
+                "noticed": log.detection()[0],
+                "noticed_stderr": self._doubt * log.detection()[0],
+                "reached": seen * self._scale,
+                "lower_bound": ~self._known,
+            }
+        )
 
+    def _fitted(self, method: str) -> np.datetime64:
+        if self._as_of is None:
+            raise NotFittedError.of(self, method)
+        return self._as_of
 
-class ReachModel:
-    """Learn from a ledger's contacts and responses who is reached how and when.
+    def _asked(self, snapshot: Snapshot) -> tuple[Int, Int]:
+        """Numbers of the accounts in the ledger of the fit (n,), segments and regions (n, 2)."""
+        check_known(self._fitted("predict"), snapshot.as_of, "reach model")
+        return self._segments.find(snapshot)
 
-    Attributes
-    ----------
-    reach_ : Reach or None
-        None: no contact is old enough.
+    def _place(self, channel: str) -> int:
+        return self.channels.index(channel) if channel in self.channels else -1
 
-    Examples
-    --------
-    >>> from collectopt.simulation import Book
-    >>> book = Book("shop", accounts=200, seed=1, weeks=30)
-    >>> reach = ReachModel().fit(book.ledger(), book.as_of).reach_
-    >>> reach.chance(*[np.array([0])] * 2, np.array([18]), np.array([2])).shape
-    (1,)
-    """
-
-    def __init__(self) -> None:
-        self._fitted = False
-        self._reach: Reach | None = None
+    # --- learning ------------------------------------------------------------------------------
 
     @property
-    def reach_(self) -> Reach | None:
-        """What was learnt.
+    def _bases(self) -> tuple[Basis, ...]:
+        halves = hats(np.arange(48) / 2.0 + 0.25)
+        known = self._segments
+        levels = (len(known.segments), len(known.regions))
+        return Basis(halves, CLOCK), Basis.of_levels(DAYS), *(Basis.open(n) for n in levels)
 
-        Raises
-        ------
-        NotFittedError
-        """
-        if not self._fitted:
-            raise NotFittedError.of(self, "reach_")
-        return self._reach
+    def _posterior(self, account: Int) -> Iterator[tuple[slice, Float, Float]]:
+        return posterior(self._evidence, self._features, self.deviations.prior, account)
 
-    def fit(self, ledger: Ledger, as_of: AsOf) -> Self:
-        """Learn from what was known before ``as_of``; reactions may take three days."""
-        cut = to_instant(as_of, ledger.timezone)
-        self._fitted, self._reach = True, None
-        rows = _Contacts.read(ledger, cut)
-        if len(rows.account):
-            self._reach = _learn(rows, ledger)
-        return self
+    def _scales(self, share: Float) -> Float:
+        """From what is seen to what is reached, by channel."""
+        log, C = self._log, len(self.channels)
+        people = np.where(log.rows.blind, 0.0, log.rows.weight)
+        of = log.channel[log.rows.of]
+        noticed = np.bincount(of, people * log.flag("noticed")[log.rows.of], C)
+        seen = np.bincount(of, people * log.rows.y, C)
+        known = self._known & (noticed > 0.0)
+        scale = np.where(known, noticed / share / np.maximum(seen, 1e-9), 1.0)
+        self._doubt = np.where(known, self._share_error / share, 0.0)
+        arrived = np.bincount(of, people, C)
+        most = TOP * arrived / np.maximum(seen, 1e-9)
+        return np.clip(scale, 1.0, np.maximum(most, 1.0))
 
+    def _arrival(self) -> None:
+        """How often messages arrive after one that did, and after one that came back."""
+        log, C = self._log, len(self.channels)
+        account, bounced = log.ints("account"), log.flag("bounced")
+        order = np.lexsort((log.ints("sent_at"), log.channel, account))
+        a, c, b = account[order], log.channel[order], bounced[order]
+        again = np.r_[False, (a[1:] == a[:-1]) & (c[1:] == c[:-1])][: len(a)]
+        back = again & np.r_[False, b[:-1]][: len(a)]
+        rates = []
+        for rows, yes, of in ((~back, 9.5, 10.0), (back, 0.5, 10.0)):
+            n = np.bincount(c[rows], minlength=C)
+            rates.append((np.bincount(c[rows & ~b], minlength=C) + yes) / (n + of))
+        self._good, self._bad = rates
+        last = np.r_[~again[1:], np.ones(min(len(a), 1), dtype=bool)] & b
+        self._returned = (a[last], c[last])
 
-@dataclass(frozen=True, eq=False)
-class _Contacts:
-    """Contacts whose reaction would have been seen, with the chance that they reached someone."""
+    def _arrives(self, account: Int) -> Float:
+        """Chance that a message arrives, (n, C)."""
+        back = np.zeros((len(self._segments.ids) + 1, len(self.channels)), dtype=bool)
+        back[self._returned] = True  # the last row stays free: for accounts that are not there
+        return np.where(back[account], self._bad, self._good)
 
-    account: Int
-    channel: Int
-    hour: Float
-    weekday: Int
-    reached: Float
-    channels: tuple[str, ...]
+    # --- telling -------------------------------------------------------------------------------
 
-    @classmethod
-    def read(cls, ledger: Ledger, cut: np.datetime64) -> _Contacts:
-        words = {
-            "cut": f"TIMESTAMPTZ '{cut}+00'",
-            "days": _DAYS,
-            "reached": list(REACHED),
-            "others": list(NO_CONTACT),
-        }
-        timeline = ledger.timeline
-        wanted = ["contact_id", "account", "channel", "local_hour", "local_weekday", "sent_at"]
-        table = query(
-            _CONTACTS.format(**words),
-            {
-                "contacts": timeline.contacts.select([*wanted, "known_at"]),
-                "responses": timeline.responses.select(["contact_id", "kind", "known_at"]),
-            },
-        )
-        channels, channel = np.unique(
-            table["channel"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True
-        )
-        account = table["account"].to_numpy().astype(np.int64)
-        sure, opened = (table[name].to_numpy(zero_copy_only=False) for name in ("sure", "opened"))
-        reached = np.where(sure, 1.0, opened * (1.0 - _by_program(account, channel, opened)))
-        hour = table["hour"].to_numpy().astype(np.float64)
-        weekday = table["weekday"].to_numpy().astype(np.int64)
-        return cls(account, channel.reshape(-1), hour, weekday, reached, tuple(channels))
+    @property
+    def _usual(self) -> tuple[Float, Float]:
+        """Mean position on the clock (C, knots) and mean weekday (C, 7) of each channel."""
+        log, C = self._log, len(self.channels)
+        clock, day = hats(self._hour), weekdays(log.ints("weekday"))
+        parts = []
+        for values in (clock, day):
+            total = np.zeros((C, values.shape[1]))
+            np.add.at(total, log.channel, values)
+            parts.append(total / np.maximum(total.sum(axis=1, keepdims=True), 1.0))
+        return parts[0], parts[1]
 
+    def _design(self, clock: Float, day: Float, segment: int, region: int) -> Float:
+        n, ones = len(clock), np.ones
+        bases = self._bases
+        fixed = [bases[2].columns[[segment]], bases[3].columns[[region]]]
+        return np.column_stack([ones(n), clock, day, *(np.repeat(x, n, axis=0) for x in fixed)])
 
-def _by_program(account: Int, channel: Int, opened: npt.NDArray[np.bool_]) -> Float:
-    """Chance that a program opens what the account gets by the channel, for each contact.
+    def _cells(self, hours: Float) -> list[tuple[Float, Float]]:
+        """Clock and weekday of each level of the profile, by channel: (C, ...) each."""
+        clock, day = self._usual
+        C = len(self.channels)
+        cells = [(clock, day)] * C
+        cells += [(np.repeat(hats(np.array([h])), C, axis=0), day) for h in hours]
+        return cells + [(clock, np.tile(np.eye(DAYS)[w], (C, 1))) for w in range(DAYS)]
 
-    Two kinds of accounts, told apart by how many of their messages are opened: of a program all
-    but 1 %; of a person a share that differs between persons (beta). By EM.
-    """
-    out = np.zeros(len(account))
-    for c in np.unique(channel[opened]):
-        mine = channel == c
-        who, place = np.unique(account[mine], return_inverse=True)
-        n = np.bincount(place).astype(np.float64)
-        k = np.bincount(place, opened[mine]).astype(np.float64)
-        share, a, b = 0.1, 1.0, 1.0
-        chance = np.zeros(len(who))
-        for _ in range(50):
-            person = betaln(a + k, b + n - k) - betaln(a, b)
-            program = k * np.log(_ALWAYS) + (n - k) * np.log(1.0 - _ALWAYS)
-            chance = 1.0 / (
-                1.0 + np.exp(np.clip(person - program, -500, 500)) * (1 - share) / share
-            )
-            share = float(np.clip(chance.mean(), 1e-4, 0.9))
-            a, b = _beta(k, n, 1.0 - chance, a, b)
-        out[mine] = chance[place]
-    return out
+    def _levels(self, groups: Int, cells: list[tuple[Float, Float]]) -> tuple[Float, Float, Float]:
+        """Usual chance and its variance in log odds (G, M, C), and what is felt (M, C, q)."""
+        C = len(self.channels)
+        usual = np.zeros((len(groups), len(cells), C))
+        error = np.zeros_like(usual)
+        f = np.stack([self.deviations.features(np.arange(C), clock, day) for clock, day in cells])
+        for c in range(C):
+            clock, day = (np.stack([cell[part][c] for cell in cells]) for part in (0, 1))
+            for g, (segment, region) in enumerate(groups):
+                design = self._design(clock, day, int(segment), int(region))
+                usual[g, :, c], error[g, :, c] = self._odds[c].told(design)
+        return usual, error, f
 
-
-def _beta(k: Float, n: Float, weight: Float, a: float, b: float) -> tuple[float, float]:
-    """Beta of persons' shares, by moments of those with two messages or more."""
-    many = n >= 2
-    w = weight * many
-    total = float((w * n).sum())
-    if total <= 0.0:
-        return a, b
-    mean = float(np.clip((w * k).sum() / total, 0.01, 0.99))
-    pairs = float((w * n * (n - 1.0)).sum())
-    both = float((w * k * (k - 1.0)).sum()) / max(pairs, 1e-12)
-    spread = mean * (1.0 - mean)
-    alike = float(np.clip((both - mean * mean) / spread, 0.02, 0.6))
-    size = (1.0 - alike) / alike
-    return mean * size, (1.0 - mean) * size
+    def _counts(self, account: Int, hours: Float) -> Int:
+        """Contacts of each account by channel, nearest hour and weekday."""
+        log, C = self._log, len(self.channels)
+        at = np.zeros((len(self._segments.ids) + 1, C + len(hours) + DAYS), dtype=np.int64)
+        who = log.ints("account")
+        np.add.at(at, (who, log.channel), 1)
+        if len(hours):
+            nearest = np.abs(self._hour[:, None] - hours).argmin(axis=1)
+            np.add.at(at, (who, C + nearest), 1)
+        np.add.at(at, (who, C + len(hours) + log.ints("weekday")), 1)
+        return at[account]
 
 
-def _learn(rows: _Contacts, ledger: Ledger) -> Reach:
-    C, n = len(rows.channels), len(ledger.accounts)
-    account, channel, y = rows.account, rows.channel, rows.reached
-    hour = np.clip(np.floor(rows.hour), 0, _HOURS - 1).astype(np.int64)
-    count = np.bincount(channel, minlength=C).astype(np.float64)
-    base = (np.bincount(channel, y, minlength=C) + 0.5) / (count + 1.0)
-    p = base[channel]
-    profile = []
-    for slot, size in ((hour, _HOURS), (rows.weekday, _WEEKDAYS)):
-        found = Multiple.of(channel * size + slot, C * size, y, p).factor.reshape(C, size)
-        profile.append(found)
-        p = p * found[channel, slot]
-    kind = _segments(ledger)
-    by_segment = Multiple.of(kind[account] * C + channel, (kind.max() + 1) * C, y, p)
-    segment = by_segment.factor.reshape(-1, C)[kind]
-    p = np.clip(p * segment[account, channel], 0.0, 0.99)
-    of_account = Multiple.of(account, n, y, p)
-    p = np.clip(p * of_account.factor[account], 0.0, 0.99)
-    by_channel = Multiple.of(account * C + channel, n * C, y, p)
-    p = np.clip(p * by_channel.factor[account * C + channel], 0.0, 0.99)
-    near = _nearness(rows.hour)
-    by_hour = _kernel(account, near, n, y, p)
-    p = np.clip(p * by_hour.factor[account * _HOURS + hour], 0.0, 0.99)
-    by_weekday = Multiple.of(account * _WEEKDAYS + rows.weekday, n * _WEEKDAYS, y, p)
-    at_hour = np.zeros((n, _HOURS))
-    np.add.at(at_hour, account, near)
-    return Reach(
-        channels=rows.channels,
-        base=base,
-        hour=profile[0],
-        weekday=profile[1],
-        account=of_account,
-        by_channel=by_channel,
-        by_hour=by_hour,
-        by_weekday=by_weekday,
-        segment=segment,
-        contacts=_count(account, channel, n, C),
-        at_hour=at_hour,
-        on_weekday=_count(account, rows.weekday, n, _WEEKDAYS),
-    )
-
-
-def _count(account: Int, level: Int, n: int, size: int) -> Float:
-    return np.bincount(account * size + level, minlength=n * size).reshape(n, size).astype(float)
-
-
-def _nearness(hour: Float) -> Float:
-    """How far each contact tells of each full hour and the minutes after it, (m, 24)."""
-    middle = np.arange(_HOURS) + 0.5
-    away = np.maximum(np.abs(hour[:, None] - middle) - 0.5, 0.0)
-    near = np.exp(-0.5 * (away / _WIDTH) ** 2)
-    return np.where(near < 0.05, 0.0, near)
-
-
-def _kernel(account: Int, near: Float, n: int, y: Float, p: Float) -> Multiple:
-    """Factors by hour that share what was seen near by."""
-    seen, expected = np.zeros((n, _HOURS)), np.zeros((n, _HOURS))
-    np.add.at(seen, account, near * y[:, None])
-    np.add.at(expected, account, near * p[:, None])
-    hour = near.argmax(axis=1)
-    # how much hours differ is told by contacts of the hour alone
-    weight = Multiple.of(account * _HOURS + hour, n * _HOURS, y, p).weight
-    return Multiple(seen.ravel(), expected.ravel(), weight)
-
-
-def _segments(ledger: Ledger) -> Int:
-    """Give accounts of one customer type and country the same number."""
-    accounts = ledger.accounts
-    text: pa.Array = pc.binary_join_element_wise(
-        accounts["customer_type"], accounts["country"], "|"
-    ).combine_chunks()
-    return pc.cast(text.dictionary_encode().indices, pa.int64()).to_numpy(zero_copy_only=False)
+def _at_mean(mean: Float, usual: Float, between: Float, left: Float) -> Float:
+    """Variance of a chance, given what is left on average over accounts, at its own mean."""
+    count = (usual * (1.0 - usual) - between) / np.maximum(left, 1e-12)
+    return np.asarray(mean * (1.0 - mean) / (np.maximum(count, 0.5) + 1.0), dtype=np.float64)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.models.boosting import Trees, check_matrix, check_vector
-from collectopt.models.by_level import by_level, levels
+from collectopt.models.by_level import by_level
 from collectopt.models.contrasts import Mains, folds
 from collectopt.models.factors import Factors, reference, unseen_variance
 from collectopt.models.gate import NEEDED_Z, Gate, clustered_z, room_share
@@ -294,33 +294,6 @@ class ResponseModel:
         base, tilt = self._spread(matrix)
         variance = np.einsum("np,pq,nq->n", phi, self._covariance, phi) + phi[:, 0] ** 2 * tilt
         return np.asarray(np.sqrt(np.maximum(variance, 0.0)) * base, dtype=np.float64)
-
-    def individual_levels(
-        self, X: npt.ArrayLike, actions: ActionSet
-    ) -> list[tuple[str, str, Float, Float]]:
-        """Effects by channel, tone, offer and hour for each row, as :meth:`table` tells the mean.
-
-        Parameters
-        ----------
-        X : (n, d) array
-            As in ``fit``.
-        actions : ActionSet
-            As in ``fit``.
-
-        Returns
-        -------
-        list of (family, level, effect (n,), stderr (n,))
-        """
-        factors = self._fitted("individual_levels")
-        theta, _ = self.effect_factors(X)
-        n = len(np.asarray(X))
-        base, tilt = self._spread(check_matrix(X))
-        found = []
-        for family, level, phi, _ in levels(factors, actions):
-            variance = float(phi @ self._covariance @ phi) + phi[0] ** 2 * tilt
-            error = np.sqrt(np.maximum(variance, 0.0)) * base
-            found.append((family, level, np.broadcast_to(theta @ phi, n).copy(), error))
-        return found
 
     def _spread(self, matrix: Matrix) -> tuple[Float, Float]:
         """How far effects reach beyond their mean, and the variance of the tilt, (n,) each."""

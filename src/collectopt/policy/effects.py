@@ -107,49 +107,6 @@ class Effects:
         share = self.verdict.of(segment)[1]
         return share[:, :1] * model.theta + share[:, 1:] * (theta - model.theta), phi
 
-    @property
-    def unit(self) -> str:
-        """What effects are told in."""
-        if self.proceeds is not None:
-            return "share of the open amount"
-        return "chance that everything past due is paid"
-
-    def by_level(
-        self, snapshot: Snapshot, actions: ActionSet
-    ) -> list[tuple[str, str, Floats, Floats]]:
-        """Effects of a contact by channel, tone, offer and hour for n accounts.
-
-        Returns
-        -------
-        list of (family, level, effect (n,), stderr (n,))
-            As far as the guard lets them count; assumed effects are told by channel alone.
-        """
-        from collectopt.models.priors import prior_effects, prior_spread
-
-        n = len(snapshot)
-        model = self.model if self.proceeds is None else self.proceeds
-        if not hasattr(model, "individual_levels"):
-            first = [int(np.flatnonzero(actions.is_contact & (actions.channel == c))[0])
-                     for c in range(len(actions.channels))]  # fmt: skip
-            size, spread = prior_effects(actions), prior_spread(actions)
-            told = [(name, float(size[k]), float(size[k] * spread[k]))
-                    for name, k in zip(actions.channels, first, strict=True)]  # fmt: skip
-            mean = float(np.mean([effect for _, effect, _ in told]))
-            rows = [("contact", "average", mean, float(np.mean([s for *_, s in told])))]
-            rows += [("channel", name, effect, error) for name, effect, error in told]
-            return [(f, name, np.full(n, e), np.full(n, s)) for f, name, e, s in rows]
-        matrix = compute(snapshot, self.names, self.categories)
-        found = model.individual_levels(matrix.values, actions)
-        if self.verdict is None:
-            return list(found)
-        share = self.verdict.of(segments(snapshot))[1]
-        alike = {(f, name): e for f, name, e in model.table(actions)[
-            ["family", "level", "effect"]].itertuples(index=False)}  # fmt: skip
-        return [
-            (f, name, share[:, 0] * alike[f, name] + share[:, 1] * (effect - alike[f, name]), error)
-            for f, name, effect, error in found
-        ]
-
     def table(self, actions: ActionSet) -> pd.DataFrame | None:
         """Tell what a contact changes by channel, tone, offer and hour; None = nothing learnt.
 
@@ -160,7 +117,9 @@ class Effects:
         if not hasattr(model, "table"):
             return None
         table: pd.DataFrame = model.table(actions)
-        table.attrs["of"] = self.unit.removeprefix("share of the ")
+        table.attrs["of"] = (
+            "chance that everything past due is paid" if self.proceeds is None else "open amount"
+        )
         return table
 
     def to_dict(self) -> dict[str, Any]:

@@ -197,33 +197,26 @@ class NextBestAction(Policy):
         return None if self.harm_ is None else self.harm_.table()
 
     def preferences(self, snapshot: Snapshot) -> pd.DataFrame:
-        """Rank channels, hours, weekdays, tones, offers and payment methods for each account.
+        """Rank channels, hours, weekdays, tones and payment methods for every account.
 
         Parameters
         ----------
         snapshot : Snapshot
-            n rows of one time.
+            One time for all rows; reach and payments are learnt from what its ledger knew before.
 
         Returns
         -------
         DataFrame
-            account_id; family (channel, hour, weekday, tone, offer, payment_method); rank, 1 = best
-            of those that are allowed; level; effect with low and high (90 %) in ``unit``;
-            observations of the account's own behind it; allowed (False: no consent, or banned).
-            Effects of contacts are what one brings with this level and all else as usual, times
-            how much more often than other accounts this one is reached so; of payment methods, the
-            share of the account's payments.
-
-        Notes
-        -----
-        Reach is learnt from the contacts and responses that the snapshot's ledger held at its time
-        (:class:`~collectopt.models.reach.ReachModel`). Effects are assumed where none were learnt.
+            account_id, family, level, rank, effect, low, high (90 %), observations, unit, allowed,
+            note: see :func:`collectopt.policy.preferences.preferences`.
 
         Raises
         ------
         NotFittedError, InputError
         """
-        return preferences(snapshot, self.catalogue, self._effects)
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "preferences")
+        return preferences(snapshot, self.catalogue, self.rules, self.effects_)
 
     def delay_reasons(self, snapshot: Snapshot) -> pd.DataFrame:
         """Say why accounts are late, and how likely it is distress.
