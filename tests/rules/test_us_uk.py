@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from collectopt.rules import (
 )
 from collectopt.schema import Catalogue, Ledger, Snapshot
 
+MANY = int(os.environ.get("RULES_DECISIONS", "1000000"))
 AS_OF = "2026-02-05T06:00-05:00"  # a Thursday in New York
 NEW_YORK = {"country": "US", "timezone": "America/New_York"}
 LONDON = {"country": "GB", "timezone": "Europe/London"}
@@ -414,6 +416,16 @@ def test_random_books_are_judged_as_a_plain_reader_does():
         for jurisdiction in ("us_regf", "uk_conc"):
             seen |= judge(new_rules, Book(seed), jurisdiction)
     assert seen == {(code, broken) for code in NEW for broken in (True, False)}, "all bite"
+
+
+@pytest.mark.slow
+def test_random_books_are_judged_as_a_plain_reader_does_many_times():
+    each, seed = 40 * 5 * 24, 0  # accounts, channels, slots
+    while 2 * each * seed < MANY:
+        for jurisdiction in ("us_regf", "uk_conc"):
+            judge(new_rules, Book(seed), jurisdiction)
+        seed += 1
+    print(f"{2 * each * seed:,} contacts judged in {seed} books: no difference")
 
 
 WRONG = (CallFrequency(("phone",), 8, 7), CallFrequency(("phone",), 7, 6),
