@@ -60,11 +60,8 @@ def english_holidays(year: int) -> frozenset[date]:
         while stands_in.weekday() > 4 or stands_in in moved:
             stands_in += timedelta(days=1)
         moved.append(stands_in)
-    may, spring, summer = (
-        date(year, 5, 1),
-        date(year, 5, 25),
-        date(year, 8, 25),
-    )  # the first Monday from that day on
+    # the first Monday from these days on
+    may, spring, summer = date(year, 5, 1), date(year, 5, 25), date(year, 8, 25)
     mondays = [day + timedelta(days=-day.weekday() % 7) for day in (may, spring, summer)]
     movable = [easter(year) + timedelta(days=n) for n in (-2, 1)]
     return frozenset([*fixed, *moved, *mondays, *movable])

@@ -292,8 +292,8 @@ def document() -> str:
     return (
         "# Rules of law and how far the code keeps them\n\n"
         "Made by `python -m collectopt.rules.packs > docs/rules.md`; change the packs, not this "
-        "page. Not legal advice. *Enforced*: no decision breaks it, by the facts that its note names. "
-        "*Needs a fact*: some of it "
+        "page. Not legal advice. *Enforced*: no decision breaks it, by the facts that its "
+        "note names. *Needs a fact*: some of it "
         "hangs on a fact that the ledger does not hold; the column says which strict side is "
         "taken, or that none is. *Outside*: no action of the library touches it. *Not verified*: "
         "written from memory, to be checked before anybody relies on it. Statutes of Germany as of "
