@@ -7,7 +7,7 @@ export OMP_NUM_THREADS := 1
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint types real headline headline-full bench bench-payment bench-guard bench-uplift bench-confounded bench-delays calibration notebook clean
+.PHONY: help demo test test-slow prove-rules check lint types real headline headline-full bench bench-payment bench-guard bench-uplift bench-confounded bench-delays calibration notebook clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-17s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ test: $(VENV)/.dev ## Run the tests
 
 test-slow: $(VENV)/.dev ## Run the long tests too
 	$(BIN)/python -m pytest -q -n $(JOBS)
+
+prove-rules: $(VENV)/.dev ## Every rule against a plain reader, over ten million decisions
+	RULES_DECISIONS=10000000 $(BIN)/python -m pytest -q -s -m slow tests/policy/test_rules_proof.py tests/rules/test_us_uk.py
 
 check: lint types test ## What CI runs: ruff, mypy, tests
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collectopt.exceptions import CatalogueError, InputError
 from collectopt.rules.layout import Layout, Unit
+from collectopt.rules.packs import number
 from collectopt.rules.permissions import (
     HOLDS,
     Agency,
@@ -30,10 +31,20 @@ from collectopt.rules.permissions import (
     SlotPast,
 )
 from collectopt.rules.state import State
+from collectopt.rules.us_uk import (
+    CallAfterConversation,
+    CallFrequency,
+    ConsumerHours,
+    CourtTimeBarred,
+    Disputed,
+    ExpressConsent,
+    ReasonableHours,
+    TimeBarred,
+)
 from collectopt.schema.catalogue import Catalogue
 
 _ALL = slice(None)
-JURISDICTIONS = ("none", "de", "eu")
+JURISDICTIONS = ("none", "de", "eu", "us_regf", "uk_conc")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +143,8 @@ class Rules:
         """Take the rules that every deployment needs, and those of the jurisdiction.
 
         ``jurisdiction``: "none" (house rules only), "eu" (approval of agency and court on
-        consumers), "de" (that, and quiet hours).
+        consumers), "de" (that, and quiet hours), "us_regf" (calls, hours, consent, disputes of
+        Regulation F), "uk_conc" (reasonable hours, disputes, old claims, approval).
 
         Raises
         ------
@@ -154,6 +166,7 @@ class Rules:
         rules += [SlotPast(), Hours(catalogue.channels)]
         if catalogue.jurisdiction == "de":
             rules.append(QuietHours(names))
+        rules += _abroad(catalogue.jurisdiction, names)
         if cap is not None:
             rules.append(ContactCap(cap))
         if house.first_contact_gentle:
@@ -163,7 +176,7 @@ class Rules:
         rules.append(Distress(house.distress, house.doubt))
         if catalogue.agency is not None or catalogue.court is not None:
             rules.append(Agency(house.min_contacts_before_agency))
-            if catalogue.jurisdiction != "none":
+            if catalogue.jurisdiction in {"de", "eu", "uk_conc"}:
                 rules.append(Approval())
         return cls(tuple(rules))
 
@@ -190,3 +203,24 @@ class Rules:
         always = np.ones((b, 1), dtype=bool)
         free = {unit: np.concatenate([~mask, always], axis=1) for unit, mask in masks.items()}
         return Verdict(layout, free, refused)
+
+
+def _abroad(jurisdiction: str, channels: tuple[str, ...]) -> list[Permission]:
+    """Permissions of the United States and the United Kingdom, with the numbers of the packs."""
+
+    def of(law: str, name: str) -> int:
+        return int(number(jurisdiction, law, name))
+
+    if jurisdiction == "us_regf":
+        return [
+            Disputed(),
+            ExpressConsent(channels),
+            ConsumerHours(of("US-02", "first_hour"), of("US-02", "last_hour")),
+            CallFrequency(channels, of("US-01", "calls"), of("US-01", "days")),
+            CallAfterConversation(channels, of("US-01", "days")),
+            CourtTimeBarred(of("US-07", "years")),
+        ]
+    if jurisdiction == "uk_conc":
+        hours = of("UK-04", "first_hour"), of("UK-04", "last_hour")
+        return [Disputed(), TimeBarred(of("UK-06", "years")), ReasonableHours(channels, *hours)]
+    return []

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from collectopt.exceptions import InputError
+from collectopt.rules import facts
 from collectopt.rules.layout import Layout
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.snapshot import Snapshot
@@ -82,6 +83,8 @@ class State:
     distress, doubt : float array (n,) or None
         Belief of the policy, 0 to 1: probability of financial distress; how unclear it is why the
         account is late. None, or nan = the policy does not know.
+    call_days, conversation_day, disputed, zone_unknown : arrays or None
+        See :mod:`collectopt.rules.facts`. None = nobody asked for it; rules that need it refuse.
     """
 
     as_of: int
@@ -108,6 +111,10 @@ class State:
     consumer: Bools
     distress: NDArray[np.float64] | None = None
     doubt: NDArray[np.float64] | None = None
+    call_days: Ints | None = None
+    conversation_day: Ints | None = None
+    disputed: Bools | None = None
+    zone_unknown: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -154,6 +161,10 @@ class State:
             blocked=contacts.blocked(account, cap),
             consumer=_text(snapshot, "customer_type") == "consumer",
             **contacts.history(account, claims["oldest_due"], today),
+            call_days=facts.call_days(snapshot, as_of),
+            conversation_day=facts.conversation_day(snapshot, as_of),
+            disputed=facts.disputed(snapshot, as_of),
+            zone_unknown=facts.zone_unknown(snapshot),
         )
 
 
