@@ -73,9 +73,10 @@ def test_every_explanation_ends_with_a_person(decisions):
 
 
 def test_every_rule_of_the_library_has_german_words():
-    full = co.Catalogue.from_dict({**CATALOGUE.to_dict(), "court": {"cost": 30.0}})
-    codes = set(co.rules.Rules.from_catalogue(full).codes)
-    assert codes <= set(_words()["de"]["rules"])
+    for law in ("none", "eu", "de", "us_regf", "uk_conc"):
+        full = {**CATALOGUE.to_dict(), "court": {"cost": 30.0}, "jurisdiction": law}
+        codes = set(co.rules.Rules.from_catalogue(co.Catalogue.from_dict(full)).codes)
+        assert codes <= set(_words()["de"]["rules"])
     assert set(_words()["en"]) == set(_words()["de"])
     assert set(_words()["en"]["terms"]) == set(_words()["de"]["terms"])
 
