@@ -10,8 +10,8 @@ fitted on that log alone, then 26 weeks in the same world on common luck beside
 * ``constant``: the library's policy with effects that are the same for everybody;
 * ``informed``: sees the truth (types, liquidity, what moves whom), the upper mark;
 * ``silence``: no contact at all, no recovery and no cost of its own;
-* ``price``: the library's policy when contacts count as a quarter of what they cost, as four and
-  as sixteen times that: its frontier.
+* ``price``: the library's policy when contacts count as four and as sixteen times dearer, and when
+  all that they cost, the relation included, counts a quarter: its frontier.
 
 Prints the change of realisation rate and process cost relative to the ladder, the share of the
 headroom captured, (policy - ladder) / (informed - ladder) in net value, and the cost at equal
@@ -141,9 +141,12 @@ class Given:
 
 
 def dearer(factor: float) -> co.Objective:
-    """Give the usual objective with contacts that count as so many times dearer."""
-    dear = co.ExpectedRecovery() - factor * co.ContactCost()
-    return dear - co.RelationshipCost() - co.ComplaintRisk()
+    """Give the usual objective with contacts that count as so many times dearer.
+
+    Below 1 all that a contact costs counts so much less, the relation and complaints, too.
+    """
+    harm = co.RelationshipCost() + co.ComplaintRisk()
+    return co.ExpectedRecovery() - factor * co.ContactCost() - min(factor, 1.0) * harm
 
 
 def live(job: Job, out: Path) -> float:
