@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collectopt.policy.ranked import product
+
 Floats = NDArray[np.float64]
 TOLERANCE = 1e-9  # of a limit: sums of 0.05 EUR are not exact in binary
 _NEAR = 20_000  # moves of a repair that are looked at, the best first
@@ -78,7 +80,7 @@ class Book:
 
     def reduced(self, prices: Floats) -> Floats:
         """Values after paying for what is used, (n, K)."""
-        return self.v - self.u @ prices
+        return self.v - product(self.u, prices)
 
     def bound(self, prices: Floats) -> float:
         """Give what no choice within the limits exceeds."""
@@ -106,12 +108,12 @@ class Book:
 
     def descend(self, prices: Floats, hottest: float | None = None) -> list[Floats]:
         """Minimise the smoothed dual at falling temperatures; the prices after each of them."""
-        top = self.scale * 0.25 if hottest is None else 0.1 * hottest
+        top = self.scale / 16.0 if hottest is None else 0.1 * hottest
         stride = max(len(self.v) // 2048, 1)  # every so-many-th row will do for the first steps
         weight = len(self.v) / len(self.rows[::stride])
         sample = self.part(slice(None, None, stride), self.room, weight)
         tried = [prices]
-        for step, temperature in enumerate(top * 0.25 ** np.arange(13)):
+        for step, temperature in enumerate(top * 0.25 ** np.arange(11)):
             early = step < 4 and hottest is None
             book = sample if early else self.contested(prices, temperature)
             for _ in range(25):

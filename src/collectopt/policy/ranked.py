@@ -13,6 +13,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+def product(usage: NDArray[np.floating[Any]], prices: Floats) -> Floats:
+    """Give what rows pay for each column, (b, K), by one product of a matrix, not by many."""
+    if not len(prices):
+        return np.zeros(usage.shape[:-1])
+    paid = usage.reshape(-1, len(prices)) @ prices
+    return np.asarray(paid.reshape(usage.shape[:-1]), dtype=np.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class Ranking:
     """The best column of each of b rows after prices.
@@ -146,7 +154,7 @@ class Own(Part):
 
     def rank(self, prices: Floats) -> Ranking:
         """Find the best column of every row at these prices."""
-        worth = self.v - self.u @ (prices / self.room)
+        worth = self.v - product(self.u, prices / self.room)
         rows = np.arange(len(worth))
         first = worth.argmax(axis=1)
         top = worth[rows, first]
