@@ -6,7 +6,8 @@ effects of every account that were learnt from others; its worth in EUR follows 
 outcome rises with these effects (:class:`~collectopt.models.heldout.HeldOut`). The best of the
 first three by expected worth is the rival; individual effects are acted on where they beat it by
 half a standard error. Effects count as far as they proved true there, so that little is lost where
-that is wrong; two standard errors would give up most of what individual effects bring.
+that is wrong; to ask for two standard errors would leave most segments of a usual book to effects
+alike for everybody.
 """
 
 from __future__ import annotations
