@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collectopt.evaluation.survival import broken_off, censoring_weights, kaplan_meier
+from collectopt.evaluation.survival import broken_off, censoring_weights
+from collectopt.models.survival import kaplan_meier
 
 
 def test_by_hand():

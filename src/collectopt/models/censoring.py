@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from collectopt.exceptions import InputError
+from collectopt.models.survival import kaplan_meier
 
 Float = npt.NDArray[np.float64]
 
@@ -66,22 +67,15 @@ def seen_weights(
         if given.shape != t.shape:
             raise InputError.of("group", None, expected=f"({len(t)},)", found=str(given.shape))
         code = np.unique(given, return_inverse=True)[1].reshape(-1)
-    known = (came & (t <= horizon)) | (t >= horizon)
+    lost = ~came & (t < horizon)
     weight = np.zeros(len(t))
     for g in range(int(code.max(initial=-1)) + 1):
         mine = code == g
-        chance = _watched(t[mine], came[mine] | (t[mine] >= horizon), np.minimum(t[mine], horizon))
+        # of equal times events come first
+        until = np.where(lost[mine], np.nextafter(t[mine], np.inf), t[mine])
+        chance = kaplan_meier(until, lost[mine]).before(np.minimum(t[mine], horizon))
         weight[mine] = 1.0 / np.maximum(chance, _LEAST)
-    return np.where(known, weight, 0.0)
-
-
-def _watched(t: Float, ended: npt.NDArray[np.bool_], at: Float) -> Float:
-    """Chance to be still watched just before ``at``; of equal times events come first."""
-    order = np.lexsort((~ended, t))
-    left = len(t) - np.arange(len(t))
-    stay = np.where(ended[order], 1.0, 1.0 - 1.0 / left)
-    after = np.r_[1.0, np.cumprod(stay)]
-    return np.asarray(after[np.searchsorted(t[order], at, side="left")], dtype=np.float64)
+    return np.where(lost, 0.0, weight)
 
 
 def _check(t: Float, came: npt.NDArray[np.bool_], horizon: float) -> None:
