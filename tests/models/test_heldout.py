@@ -72,8 +72,8 @@ def test_rows_of_an_account_that_are_copies_add_nothing():
     np.testing.assert_allclose(once.mean, often.mean, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("crossing", "low", "high"), [(0.3, 0.7, 1.3), (0.0, -1.0, 1.5)])
-def test_a_model_keeps_effects_learnt_without_the_fold(crossing, low, high):
+@pytest.mark.parametrize("crossing", [0.3, 0.0])
+def test_a_model_keeps_effects_learnt_without_the_fold(crossing):
     rng = np.random.default_rng(4)
     n = 12_000
     X = rng.normal(size=(n, 4))
@@ -84,8 +84,10 @@ def test_a_model_keeps_effects_learnt_without_the_fold(crossing, low, high):
     held = model.held_out
     found = held.slopes(np.zeros(n, int), 1)
     assert found.mean[0, 0] == pytest.approx(1.0, abs=0.15)
-    assert low < found.mean[0, 1] < high
+    truth = 0.3 + crossing * X[:, 0]
+    off = np.sqrt(np.mean((held.individual[:, 0] - truth) ** 2))
+    assert off < 4 * np.sqrt(4 / n)  # the error of one mean effect, and some for the columns
     if crossing:
-        truth = 0.3 + crossing * X[:, 0]
+        assert found.mean[0, 1] == pytest.approx(1.0, abs=0.3)
         assert np.corrcoef(held.individual[:, 0], truth)[0, 1] > 0.95
     assert ResponseModel().fit(X, y, **given).held_out is None
