@@ -31,6 +31,8 @@ __getattr__, __dir__, __all__ = attach(
         "DelayModel": "collectopt.models.delays",
         "DelayReason": "collectopt.models.delays",
         "DelayReasons": "collectopt.models.delays",
+        "PlanModel": "collectopt.models.plan_keeping",
+        "Payer": "collectopt.models.plan_keeping",
         "tune": "collectopt.models.tuning",
         "Tuning": "collectopt.models.tuning",
     },

@@ -31,6 +31,8 @@ from collectopt.policy.engine import (
 )
 from collectopt.policy.guard import Kept, Scene, judge, segments
 from collectopt.policy.ladder import FixedLadder
+from collectopt.policy.plan import Plan
+from collectopt.policy.plans import Assessment, evaluate_for
 from collectopt.policy.preferences import preferences
 from collectopt.policy.risks import learn_harm
 from collectopt.policy.valued import LadderCase, ValuedCase
@@ -239,6 +241,30 @@ class NextBestAction(Policy):
         if self.delays_ is None:
             raise NotFittedError.of(self, "delay_reasons")
         return reasons.table(self.delays_, snapshot)
+
+    def evaluate_plan(self, snapshot: Snapshot, account_id: str, proposal: Plan) -> Assessment:
+        """Accept a customer's proposal, make another one, or have a human being decide.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            With one row of the account. Means and habits are learnt from its ledger at its time.
+        account_id : str
+        proposal : Plan
+
+        Returns
+        -------
+        Assessment
+            See :func:`~collectopt.policy.evaluate_plan`. Without a plan, what is open is paid with
+            the chance of the payment model, within 180 days.
+
+        Raises
+        ------
+        NotFittedError, InputError
+        """
+        if self.payment_ is None:
+            raise NotFittedError.of(self, "evaluate_plan")
+        return evaluate_for(snapshot, account_id, proposal, self.catalogue, self.payment_)
 
     def _aware(self, snapshot: Snapshot, state: State) -> State:
         return reasons.aware(self.delays_, snapshot, state)

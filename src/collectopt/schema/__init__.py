@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
         "Snapshot": ".snapshot",
         "Catalogue": ".catalogue",
         "Channel": ".catalogue",
+        "PlanLimits": ".catalogue",
         "Action": ".actions",
         "ActionKind": ".actions",
         "ActionSet": ".actions",

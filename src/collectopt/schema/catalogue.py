@@ -132,6 +132,34 @@ class House(_Model):
     doubt: Annotated[float, Field(gt=0, le=1)] = 0.8
 
 
+class PlanLimits(_Model):
+    """What a plan of instalments may look like.
+
+    Attributes
+    ----------
+    max_months : int
+        The last instalment comes so many months after the agreement at the latest.
+    min_instalment : float
+        EUR an instalment, but for the last one.
+    max_start_days : int
+        The first instalment comes so many days after the agreement at the latest.
+    grace_days : int
+        An instalment may be so late before the plan counts as broken.
+    interest : float
+        A year, on what is open, asked beside the instalments; 0 = none is asked.
+    max_share : float
+        Instalments of a month, as a share of what the customer usually pays in a month. Assumed:
+        current bills have to be paid beside the plan.
+    """
+
+    max_months: Annotated[int, Field(gt=0, le=120)] = 12
+    min_instalment: Euro = 10.0
+    max_start_days: Annotated[int, Field(gt=0, le=366)] = 30
+    grace_days: Annotated[int, Field(ge=0, le=90)] = 7
+    interest: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
 class Value(_Model):
     """Prices of harm in EUR.
 
@@ -188,6 +216,7 @@ class Catalogue(_Model):
     slots: Slots = Slots()
     limits: Limits = Limits()
     house: House = House()
+    plans: PlanLimits = PlanLimits()
     value: Value = Value()
     agency: External | None = None
     court: External | None = None
