@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,17 @@ import pytest
 from collectopt.evaluation import report
 from collectopt.exceptions import NotFittedError
 from collectopt.models.heldout import Slopes
-from collectopt.policy import FixedLadder, NextBestAction
-from collectopt.policy.guard import SEGMENTS, Judged, Kept, Verdict, _judged, moments, segments
+from collectopt.policy import FixedLadder, NextBestAction, next_best, reasons
+from collectopt.policy.guard import (
+    SEGMENTS,
+    Judged,
+    Kept,
+    Verdict,
+    _judged,
+    judge,
+    moments,
+    segments,
+)
 from collectopt.schema import Catalogue, Ledger, Snapshot
 
 DAY = datetime(2026, 2, 2, 6, tzinfo=UTC)
@@ -171,6 +181,37 @@ def test_what_is_left_to_the_ladder_is_the_ladders(crossing):
     said = [" ".join(reasons) for reasons in given["reasons"]]
     acted = (ladder.channel != "none").to_numpy()
     assert all("left it to the ladder. Step" in text for text in np.array(said)[acted])
+
+
+class Believing:
+    """A model of delay reasons that holds everybody for so much in distress."""
+
+    def __init__(self, distress):
+        self.distress = distress
+
+    def predict(self, snapshot):
+        return SimpleNamespace(
+            distress=np.full(len(snapshot), self.distress), doubt=np.zeros(len(snapshot))
+        )
+
+
+@pytest.mark.parametrize(("distress", "firm"), [(0.0, True), (1.0, False)])
+def test_the_guard_plays_no_firm_tone_in_distress(kit, monkeypatch, distress, firm):
+    scenes = []
+
+    def watched(held_out, snapshot, play):
+        def watching(rows, share):
+            scenes.append(play(rows, share))
+            return scenes[-1]
+
+        return judge(held_out, snapshot, watching)
+
+    monkeypatch.setattr(reasons, "fitted", lambda ledger, as_of: Believing(distress))
+    monkeypatch.setattr(next_best, "judge", watched)
+    NextBestAction(CATALOGUE, payment=kit.Payment()).fit(book((0.2, 0.2)), "2026-06-01")
+    tones = CATALOGUE.actions.tone[np.concatenate([s.played[Kept.LADDER] for s in scenes])]
+    assert (tones >= 0).any()
+    assert (tones == 1).any() == firm
 
 
 def test_segments_by_kind_and_lateness(crossing):

@@ -138,12 +138,12 @@ class NextBestAction(Policy):
             payment = payment.fit(ledger, as_of=moment) or payment
         self.payment_ = payment
         self.harm_ = learn_harm(ledger, moment, self.catalogue)
+        self.delays_ = reasons.fitted(ledger, moment)  # the guard plays by the rule DISTRESS, too
         effects, evidence = learn(self.response, ledger, moment, self.catalogue)
         if evidence is not None:
             verdict = judge(evidence.held_out, evidence.snapshot, partial(self._scene, evidence))
             effects = replace(effects, verdict=verdict)
         self.effects_ = effects
-        self.delays_ = reasons.fitted(ledger, moment)
         self._seal_models()
         return self
 
@@ -295,7 +295,7 @@ class NextBestAction(Policy):
         catalogue, held_out, phi = self.catalogue, evidence.held_out, evidence.phi
         snapshot = evidence.snapshot.take(rows)
         layout = Layout.of(catalogue.actions)
-        state = State.of(snapshot, catalogue, layout)
+        state = self._aware(snapshot, State.of(snapshot, catalogue, layout))
         setting = Setting(snapshot, catalogue, self.rules, layout, state, 0.0, 0, "")
         nothing = np.zeros((1, phi.shape[1]))
         days = np.full(len(rows), catalogue.horizon_days / 2.0)
