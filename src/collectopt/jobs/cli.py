@@ -102,6 +102,26 @@ def demo(
 
 
 @app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="File to write.")] = Path("collections.toml"),
+    jurisdiction: Annotated[
+        str, typer.Option(help="Law to obey: de, eu, us_regf, uk_conc, none.")
+    ] = "none",
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a complete catalogue with comments, to be made one's own."""
+    from collectopt.jobs.starting import init as write
+
+    facts = write(file, jurisdiction, force=force)
+    if as_json:
+        typer.echo(json.dumps({"command": "init", **facts}))
+        return
+    typer.echo(f"Wrote {file}. Change what differs in your house; every key is explained there.")
+    typer.echo(f"Check it against your book: collectopt validate BOOK --config {file}")
+
+
+@app.command()
 def validate(book: Book, config: Config = None, as_json: Json = False) -> None:
     """Check a book and list every fault."""
     from collectopt.jobs.tasks import read_book
@@ -267,9 +287,12 @@ _TABLES = ("accounts", "invoices", "payments", "contacts", "responses", "holds")
 
 
 def _catalogue(path: Path | None) -> Catalogue:
+    from collectopt.rules.rules import Rules
     from collectopt.schema.catalogue import Catalogue
 
-    return Catalogue.default() if path is None else Catalogue.from_toml(path)
+    catalogue = Catalogue.default() if path is None else Catalogue.from_toml(path)
+    Rules.from_catalogue(catalogue)  # an unknown jurisdiction is told before anything runs
+    return catalogue
 
 
 def _finish(summary: Summary, *, as_json: bool) -> None:
