@@ -71,9 +71,9 @@ def test_a_jurisdiction_brings_its_zone_and_currency(law):
 PHONE = "hours = [8.0, 20.0]"
 MISTAKES = {  # what is written in place of what -> what the message must hold
     "misspelt": ("complaint_cost =", "complain_cost =",
-                 "value.complain_cost", "Did you mean 'complaint_cost'?", "line 126"),
+                 "value.complain_cost", "Did you mean 'complaint_cost'?"),
     "misspelt_in_a_list": ('name = "sms"', 'name = "sms"\ncapcity = 4',
-                           "channels.1.capcity", "'capacity'?", "line 42"),
+                           "channels.1.capcity", "'capacity'?"),
     "misspelt_table": ("[limits]", "[limitz]", "Did you mean 'limits'?"),
     "text_for_number": ("cost = 1.2", 'cost = "1,20"', "channels.2.cost", "a number", "'1,20'",
                         "without quotes"),
@@ -100,8 +100,8 @@ MISTAKES = {  # what is written in place of what -> what the message must hold
     "number_for_table": ("horizon_days = 28", "horizon_days = 28\nplans = 3", "keep one"),
 }  # fmt: skip
 SYNTAX = {
-    "unquoted": ('name = "sms"', "name = sms", "line 41", "quotes"),
-    "decimal_comma": ("cost = 1.2", "cost = 1,2", "line 47", "point"),
+    "unquoted": ('name = "sms"', "name = sms", "quotes"),
+    "decimal_comma": ("cost = 1.2", "cost = 1,2", "point"),
     "percent_sign": ("explore = 0.05", "explore = 5 %", "share of one"),
     "yes": ("first_contact_gentle = true", "first_contact_gentle = yes", "true and false"),
     "capital_true": ("first_contact_gentle = true", "first_contact_gentle = True", "true and"),
@@ -109,7 +109,12 @@ SYNTAX = {
     "open_list": (PHONE, "hours = [8.0, 20.0", "[8, 21]"),
     "colon": ("cost = 1.2", "cost: 1.2", "equals sign"),
     "table_twice": ("[value]", "[limits]", "keep one"),
-    "key_twice": ("cost = 1.2", "cost = 1.2\ncost = 1.3", "line 48", "keep one"),
+    "key_twice": ("cost = 1.2", "cost = 1.2\ncost = 1.3", "keep one"),
+}  # fmt: skip
+
+
+UNPLACED = {  # told at another line, or at none
+    "no_name", "below_a_table", "number_for_table", "table_twice", "special", "misspelt_table",
 }  # fmt: skip
 
 
@@ -122,6 +127,10 @@ def test_a_mistake_is_told_so_that_it_mends(case, tmp_path):
     with pytest.raises(CatalogueError) as error:
         Catalogue.from_toml(file)
     told = str(error.value)
+    pairs = zip(TEXT.splitlines(), file.read_text(encoding="utf-8").splitlines(), strict=False)
+    changed = next(number for number, (a, b) in enumerate(pairs, 1) if a != b)
+    if case not in UNPLACED:
+        assert any(f"line {number}" in told for number in (changed, changed + 1))
     for word in ("collections.toml", *words):
         assert word in told
     if case in SYNTAX:

@@ -16,6 +16,7 @@ from collectopt.schema import mistakes
 from collectopt.schema.actions import ActionKind, ActionSet
 from collectopt.schema.mistakes import did_you_mean
 from collectopt.schema.tables import CURRENCIES
+from collectopt.schema.templates import Template, check_templates, read_texts
 from collectopt.schema.times import is_timezone
 
 Euro = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -165,6 +166,8 @@ class House(_Model):
     doubt : float
         While it is so unclear (0 = sure, 1 = no idea) why an account is late, no firmer tone than
         the mildest comes first.
+    digital_needs_links : bool
+        Every template of a digital channel has a payment link and a contact option.
     """
 
     first_contact_gentle: bool = True
@@ -172,6 +175,7 @@ class House(_Model):
     min_contacts_before_agency: Annotated[int, Field(ge=0)] = 3
     distress: Annotated[float, Field(gt=0, le=1)] = 0.5
     doubt: Annotated[float, Field(gt=0, le=1)] = 0.8
+    digital_needs_links: bool = True
 
 
 class PlanLimits(_Model):
@@ -263,6 +267,8 @@ class Catalogue(_Model):
         Hand-over to an agency is an action only with this table.
     court : External or None
         A court order is an action only with this table.
+    templates : tuple of Template
+        Those that fit an action compete by what they are found to change.
 
     Examples
     --------
@@ -291,6 +297,7 @@ class Catalogue(_Model):
     value: Value = Value()
     agency: External | None = None
     court: External | None = None
+    templates: tuple[Template, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -305,6 +312,7 @@ class Catalogue(_Model):
         if not is_timezone(self.timezone):
             hint = did_you_mean(self.timezone, zoneinfo.available_timezones())
             faults += _wrong("timezone", "an IANA time zone", repr(self.timezone), hint).faults
+        faults += check_templates(self)
         if faults:
             raise CatalogueError(faults)
         return self
@@ -331,13 +339,25 @@ class Catalogue(_Model):
             raise CatalogueError([fault]) from None
         except (UnicodeDecodeError, IsADirectoryError) as error:
             raise CatalogueError([Fault(str(path), None, "valid TOML", str(error))]) from None
-        return cls.from_text(text, source=str(path))
+        return cls.from_text(text, source=str(path), folder=Path(path).parent)
 
     @classmethod
-    def from_text(cls, text: str, source: str = "catalogue") -> Catalogue:
-        """Read TOML; errors as :meth:`from_toml`, with the lines at fault."""
+    def from_text(
+        cls, text: str, source: str = "catalogue", folder: Path | None = None
+    ) -> Catalogue:
+        """Read TOML; errors as :meth:`from_toml`, with the lines at fault.
+
+        Parameters
+        ----------
+        text : str
+        source : str
+            Names it in errors.
+        folder : Path or None
+            Where texts of templates lie that are files of their own.
+        """
         try:
-            return cls.model_validate(tomllib.loads(text))
+            data = tomllib.loads(text)
+            return cls.model_validate(data if folder is None else read_texts(data, folder))
         except tomllib.TOMLDecodeError as error:
             raise CatalogueError([mistakes.syntax(error, source, text)]) from None
         except ValidationError as error:
@@ -358,7 +378,13 @@ class Catalogue(_Model):
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON; :meth:`from_dict` reads them back."""
-        return self.model_dump(mode="json", exclude_none=True)
+        data = self.model_dump(mode="json", exclude_none=True)
+        # Said only where it is set: a catalogue without templates keeps the version it had.
+        if not self.templates:
+            del data["templates"]
+        if self.house.digital_needs_links:
+            del data["house"]["digital_needs_links"]
+        return data
 
     @property
     def channel_names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,7 +23,14 @@ EXAMPLES: dict[str, Any] = {
     "channels.capacity": 240,
     "limits.budget": 5000.0,
     "limits.minutes": 2400.0,
-    "house.max_tone_step": 1,
+    "templates.name": "email_friendly",
+    "templates.channel": "email",
+    "templates.tone": "friendly",
+    "templates.offer": "none",
+    "templates.payment_link": True,
+    "templates.contact_option": True,
+    "templates.subject": "Your account {account}",
+    "templates.text": "{salutation} Open: {total} {currency}. Pay: {payment_link} Talk: {contact}",
 }
 _HOME = {  # of a jurisdiction: time zone and currency
     "us_regf": ("America/New_York", "USD"),
@@ -148,6 +156,8 @@ def toml(value: Any) -> str:
     >>> toml((8.0, 19.5)), toml("a"), toml(True)
     ('[8.0, 19.5]', '"a"', 'true')
     """
+    if isinstance(value, Enum):
+        value = value.value
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False)
