@@ -1,0 +1,119 @@
+"""Templates are learnt from what was known before, and drawn with the chances that are told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import collectopt as co
+from collectopt.models.templates import TemplateEffects
+from collectopt.policy.templating import FLOOR, choose_templates, learn_templates
+from collectopt.schema.templates import ATTRIBUTES, Template
+
+
+def texts(catalogue):
+    """Two templates a channel and tone."""
+    return [
+        Template(name=f"{c}_{t}_{nudge}", channel=c, tone=t, nudge=nudge)
+        for c in catalogue.channel_names
+        for t in catalogue.tone_names
+        for nudge in ("none", "deadline")
+    ]
+
+
+@pytest.fixture(scope="module")
+def book():
+    """A simulated book in which each contact has one of two templates, by a coin."""
+    made = co.simulation.Book("shop", accounts=300, seed=21, weeks=40)
+    ledger, rng = made.ledger(), np.random.default_rng(0)
+    contacts = ledger.contacts.to_pandas()
+    tone = contacts["tone"].fillna("friendly")
+    coin = np.where(rng.random(len(contacts)) < 0.5, "none", "deadline")
+    contacts["template"] = contacts["channel"] + "_" + tone + "_" + coin
+    contacts.loc[contacts["channel"] == "none", "template"] = None
+    tables = {
+        name: ledger.table(name)
+        for name in ("accounts", "invoices", "payments", "responses", "holds")
+    }
+    return made, co.Ledger.from_frames(**tables, contacts=contacts), tables, contacts
+
+
+def test_it_learns_from_the_log_and_not_from_the_future(book):
+    made, ledger, tables, contacts = book
+    templates = texts(made.catalogue)
+    cut = made.as_of - timedelta(days=56)
+    found = learn_templates(ledger, cut, made.catalogue, templates)
+    assert found.contacts.sum() > 200
+    # A coin has no effect: small, and none beyond its error.
+    stderr = np.sqrt(np.diag(found.covariance))
+    assert (np.abs(found.theta) < 3.5 * stderr).all()
+    # Other contacts from the cut on, and no payment from then on, change nothing.
+    late = contacts["decided_at"].fillna(contacts["sent_at"]) >= cut
+    assert late.any()
+    other = contacts.copy()
+    other.loc[late & other["template"].notna(), "template"] = templates[0].name
+    paid = tables["payments"].to_pandas()
+    changed = {**tables, "payments": paid[paid["paid_at"] < cut]}
+    again = learn_templates(
+        co.Ledger.from_frames(**changed, contacts=other), cut, made.catalogue, templates
+    )
+    assert (again.theta == found.theta).all()
+    assert (again.contacts == found.contacts).all()
+
+
+def test_a_book_without_templates_teaches_nothing(book):
+    made, _, tables, contacts = book
+    plain = co.Ledger.from_frames(**tables, contacts=contacts.assign(template=None))
+    templates = texts(made.catalogue)
+    found = learn_templates(plain, made.as_of, made.catalogue, templates)
+    assert not found.theta.any()
+    assert found.contacts.sum() == 0
+
+
+def decided(n, channel="letter", tone="firm", offer="none"):
+    columns = {"channel": channel, "tone": tone, "offer": offer}
+    table = {name: pa.array([value] * n, pa.string()) for name, value in columns.items()}
+    return pa.table({**table, "decision_id": [f"d{k}" for k in range(n)]})
+
+
+PAIR = [
+    Template(name="a", channel="letter", tone="firm"),
+    Template(name="b", channel="letter", tone="firm", nudge="deadline"),
+    Template(name="c", channel="letter", tone="firm", language="de"),
+]
+
+
+def test_draws_follow_the_chances_that_are_told():
+    chosen = choose_templates(decided(4_000), PAIR, ["en"] * 4_000)
+    assert set(chosen.propensity) == {0.5}
+    assert abs((chosen.template == 0).mean() - 0.5) < 4 * np.sqrt(0.25 / 4_000)
+    sure = TemplateEffects.prior()
+    sure.theta[ATTRIBUTES.index("nudge: deadline")] = 0.2
+    chosen = choose_templates(decided(4_000), PAIR, ["en"] * 4_000, sure)
+    floor = FLOOR / 2
+    assert set(np.round(chosen.propensity, 9)) == {floor, 1 - floor}
+    assert abs((chosen.template == 0).mean() - floor) < 4 * np.sqrt(floor / 4_000)
+    assert (chosen.propensity[chosen.template == 1] > 0.9).all()
+
+
+def test_a_draw_depends_on_the_decision_and_the_seed_alone():
+    whole = choose_templates(decided(200), PAIR, ["en"] * 200)
+    part = choose_templates(decided(200).slice(50, 20), PAIR, ["en"] * 20)
+    assert (whole.template[50:70] == part.template).all()
+    other = choose_templates(decided(200), PAIR, ["en"] * 200, seed=1)
+    assert (whole.template != other.template).any()
+
+
+def test_language_offer_and_what_does_not_fit():
+    chosen = choose_templates(decided(3), PAIR, ["de", "fr", None], fallback="de")
+    assert chosen.template.tolist() == [2, 2, 2]
+    none = choose_templates(decided(2, tone="friendly"), PAIR, ["en"] * 2)
+    assert none.template.tolist() == [-1, -1]
+    assert np.isnan(none.propensity).all()
+    only = [PAIR[0].model_copy(update={"offer": "instalments"})]
+    assert choose_templates(decided(1), only, ["en"]).template[0] == -1
+    assert choose_templates(decided(1, offer="instalments"), only, ["en"]).template[0] == 0
+    assert choose_templates(decided(1, offer=None), PAIR, ["de"]).template[0] == 2
