@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from collectopt.jobs.cli import main
+from collectopt.messages import starter_templates
 from collectopt.schema.catalogue import Catalogue
 
 
@@ -65,3 +66,14 @@ def test_an_unknown_jurisdiction_in_a_file_is_told_before_anything_runs(run, tmp
     code, _, err = run("validate", "no_book", "--config", str(file))
     assert code == 1
     assert "Did you mean 'de'?" in err
+
+
+def test_it_writes_templates_to_start_from(run, tmp_path):
+    code, out, _ = run("init", "--templates", "de,en", "--json")
+    assert code == 0
+    catalogue = Catalogue.from_toml(tmp_path / "collections.toml")
+    assert catalogue.templates == starter_templates()
+    assert json.loads(out)["templates"] == len(starter_templates())
+    code, _, err = run("init", "other.toml", "--templates", "fr")
+    assert code == 1
+    assert "some of de, en" in err

@@ -107,13 +107,16 @@ def init(
     jurisdiction: Annotated[
         str, typer.Option(help="Law to obey: de, eu, us_regf, uk_conc, none.")
     ] = "none",
+    templates: Annotated[
+        str, typer.Option(help="Write texts to start from, too: de, en or de,en.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a complete catalogue with comments, to be made one's own."""
     from collectopt.jobs.starting import init as write
 
-    facts = write(file, jurisdiction, force=force)
+    facts = write(file, jurisdiction, languages=templates, force=force)
     if as_json:
         typer.echo(json.dumps({"command": "init", **facts}))
         return
@@ -189,6 +192,39 @@ def decide(
         as_of=as_of,
         seed=seed,
         resume=resume,
+        progress=Screen(quiet=as_json),
+    )
+    _finish(summary, as_json=as_json)
+
+
+@app.command()
+def messages(
+    decisions: Annotated[Path, typer.Argument(help="File of decisions.")],
+    book: Annotated[Path, typer.Option("--book", help="Folder of the book.")],
+    out: Annotated[Path, typer.Option("--out", help="Parquet file for the messages.")],
+    config: Config = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="What is known; default: when it was decided.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Where the customer's is not known.")] = "en",
+    payment_link: Annotated[
+        str, typer.Option(help="Such as https://pay.example/{account_id}/{decision_id}.")
+    ] = "{payment_link}",
+    contact: Annotated[str, typer.Option(help="How to get in touch.")] = "{contact}",
+    creditor: Annotated[str, typer.Option(help="Who writes.")] = "{creditor}",
+    as_json: Json = False,
+) -> None:
+    """Write the message of every contact: template, text, what is open to the cent."""
+    from collectopt.jobs.messaging import Filled
+    from collectopt.jobs.messaging import messages as write
+
+    summary = write(
+        decisions,
+        book,
+        out,
+        catalogue=_catalogue(config),
+        filled=Filled(language, payment_link, contact, creditor),
+        as_of=as_of,
         progress=Screen(quiet=as_json),
     )
     _finish(summary, as_json=as_json)

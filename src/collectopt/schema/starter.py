@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from collectopt.schema import mistakes
 from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.templates import Template
 
 #: What to write where nothing is set, so that a key only has to be uncommented.
 EXAMPLES: dict[str, Any] = {
@@ -43,13 +44,15 @@ to set it. Check the file after a change: collectopt validate BOOK --config FILE
 _WIDTH = 96
 
 
-def starter(jurisdiction: str = "none") -> str:
+def starter(jurisdiction: str = "none", templates: Sequence[Template] = ()) -> str:
     """Write a complete catalogue with comments.
 
     Parameters
     ----------
     jurisdiction : str
         Sets the key of that name; the time zone and the currency follow.
+    templates : sequence of Template
+        Texts to start from.
 
     Returns
     -------
@@ -65,9 +68,8 @@ def starter(jurisdiction: str = "none") -> str:
     """
     catalogue = Catalogue.default()
     zone, currency = _HOME.get(jurisdiction, (catalogue.timezone, catalogue.currency))
-    catalogue = catalogue.model_copy(
-        update={"jurisdiction": jurisdiction, "timezone": zone, "currency": currency}
-    )
+    set_ = {"jurisdiction": jurisdiction, "timezone": zone, "currency": currency}
+    catalogue = catalogue.model_copy(update={**set_, "templates": tuple(templates)})
     lines = [_comment(_HEAD), ""]
     tables = [name for name in Catalogue.model_fields if mistakes.model_at(Catalogue, (name,))]
     for name in Catalogue.model_fields:
@@ -158,6 +160,9 @@ def toml(value: Any) -> str:
     """
     if isinstance(value, Enum):
         value = value.value
+    if isinstance(value, str) and "\n" in value:
+        escaped = value.replace("\\", "\\\\").replace('"""', '\\"""')
+        return f'"""\n{escaped}"""'
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False)
