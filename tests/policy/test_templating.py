@@ -117,3 +117,13 @@ def test_language_offer_and_what_does_not_fit():
     assert choose_templates(decided(1), only, ["en"]).template[0] == -1
     assert choose_templates(decided(1, offer="instalments"), only, ["en"]).template[0] == 0
     assert choose_templates(decided(1, offer=None), PAIR, ["de"]).template[0] == 2
+
+
+def test_templates_change_no_decision(book):
+    made, ledger, _, _ = book
+    given = [t.model_dump(mode="json", exclude_none=True) for t in texts(made.catalogue)]
+    free = {"house": {**made.catalogue.to_dict()["house"], "digital_needs_links": False}}
+    rich = co.Catalogue.from_dict({**made.catalogue.to_dict(), **free, "templates": given})
+    one, two = (co.FixedLadder(c).decide(ledger, made.as_of) for c in (made.catalogue, rich))
+    named = ["policy_version", "decision_id"]
+    assert one.to_arrow().drop_columns(named).equals(two.to_arrow().drop_columns(named))

@@ -25,8 +25,9 @@ def did_you_mean(found: object, known: Iterable[str]) -> str:
     >>> did_you_mean("emial", ["email", "sms"])
     "Did you mean 'email'?"
     """
-    lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(str(found).lower(), lower, n=1, cutoff=0.6)
+    lower, word = {name.lower(): name for name in known}, str(found).lower()
+    near = difflib.get_close_matches(word, lower, n=1, cutoff=0.6)
+    near += [name for name in lower if len(word) > 2 and name.startswith(word)]
     return f"Did you mean {lower[near[0]]!r}?" if near else ""
 
 
@@ -158,6 +159,8 @@ def _told(entry: ErrorDetails) -> str:
         "float_parsing": "a number",
         "int_parsing": "a whole number",
     }
+    if kind == "string_pattern_mismatch" and "{2}" in entry["ctx"]["pattern"]:
+        return "a code of two letters, such as 'en'"
     if kind in plain:
         return plain[kind]
     if kind == "too_long":
@@ -179,7 +182,7 @@ def _hint(entry: ErrorDetails) -> str:
         hint = f"One of many stands in two pairs of brackets: [[{key}]]."
     elif kind in {"model_type", "dict_type"}:
         hint = f"Write [{key}] in a line of its own, and its keys below."
-    elif isinstance(value, str):
+    elif isinstance(value, str) and "{2}" not in str(ctx.get("pattern")):
         hint = _text_hint(kind, value)
     return hint
 
