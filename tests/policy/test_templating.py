@@ -64,6 +64,37 @@ def test_it_learns_from_the_log_and_not_from_the_future(book):
     assert (again.contacts == found.contacts).all()
 
 
+def test_a_true_effect_is_found_in_a_ledger_where_raw_means_fail():
+    """Better payers get the plain text; the one with a deadline brings 20 points more."""
+    rng, n = np.random.default_rng(3), 900
+    score = rng.uniform(0, 1, n)
+    deadline = rng.random(n) < 0.9 - 0.8 * score
+    paid = rng.random(n) < 0.1 + 0.5 * score + 0.2 * deadline
+    names = np.where(deadline, "letter_firm_deadline", "letter_firm_none")
+    ids = [f"A{k:03d}" for k in range(n)]
+    ledger = co.Ledger.from_frames(
+        accounts=[{"account_id": a, "customer_type": "consumer", "country": "DE",
+                   "credit_score": s} for a, s in zip(ids, score, strict=True)],
+        invoices=[{"invoice_id": f"I{a}", "account_id": a, "issued_on": "2026-01-01",
+                   "due_on": "2026-01-15", "amount": 50, "currency": "EUR"} for a in ids],
+        payments=[{"payment_id": f"P{a}", "account_id": a, "paid_at": "2026-02-10T09:00Z",
+                   "amount": 50} for a, p in zip(ids, paid, strict=True) if p],
+        contacts=[{"contact_id": f"C{a}", "account_id": a, "sent_at": "2026-02-01T09:00Z",
+                   "channel": "letter", "tone": "firm", "offer": "none", "template": t}
+                  for a, t in zip(ids, names, strict=True)],
+    )  # fmt: skip
+    catalogue = co.Catalogue.default()
+    pair = [t for t in texts(catalogue) if t.name.startswith("letter_firm")]
+    found = learn_templates(ledger, "2026-06-01", catalogue, pair)
+    mean, covariance = found.effects(pair)
+    error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    assert found.contacts.sum() == n
+    assert abs(mean[1] - mean[0] - 0.2) < 2.5 * error
+    assert error < 0.06
+    raw = paid[deadline].mean() - paid[~deadline].mean()
+    assert abs(raw - 0.2) > 3 * np.sqrt(1.0 / n)
+
+
 def test_a_book_without_templates_teaches_nothing(book):
     made, _, tables, contacts = book
     plain = co.Ledger.from_frames(**tables, contacts=contacts.assign(template=None))
