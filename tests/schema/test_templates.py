@@ -57,6 +57,8 @@ def test_without_templates_the_catalogue_says_what_it_said():
         ({"contact_option": False}, ["templates.0.contact_option"]),
         ({"text": "{salutation} {payment_link}"}, ["templates.0.text", "{contact}"]),
         ({"text": TEXT + "{totl}"}, ["templates.0.text", "{totl}", "'total'?"]),
+        ({"text": TEXT + "{total:>9}"}, ["templates.0.text", "{total} alone"]),
+        ({"text": TEXT + "{account.__class__}"}, ["templates.0.text", "one of the placeholders"]),
         ({"text": TEXT + "{"}, ["templates.0.text", "twice"]),
         ({"text": TEXT + "Shame on you."}, ["'shame'", "it shames"]),
         ({"subject": "Letzte Warnung"}, ["templates.0.subject", "'letzte warnung'", "threatens"]),

@@ -79,13 +79,7 @@ def starter_templates() -> tuple[Template, ...]:
 
 
 def fill(template: Template, letter: Letter) -> tuple[str | None, str | None]:
-    """Fill in subject and text; None where the template has none.
-
-    Raises
-    ------
-    InputError
-        The text needs words in a language that the library does not speak.
-    """
+    """Fill in subject and text, checked by :func:`check_language`; None: the template has none."""
     if template.text is None and template.subject is None:
         return None, None
     values = _values(template, letter)

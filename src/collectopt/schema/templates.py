@@ -141,10 +141,15 @@ class Template(BaseModel):
 def _placeholders(key: str, text: str) -> tuple[set[str], Fault | None]:
     """Read the names in braces; a fault where they are broken or unknown."""
     try:
-        names = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        parts = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
     except ValueError as error:
         hint = "Write a brace that is meant as such twice: {{ or }}."
         return set(), Fault("catalogue", key, "placeholders in braces", str(error), hint=hint)
+    names = {str(name) for name, _, _ in parts}
+    formatted = sorted(str(name) for name, spec, conversion in parts if spec or conversion)
+    if formatted:
+        expected = f"{{{formatted[0]}}} alone"
+        return names, Fault("catalogue", key, expected, f"{{{formatted[0]}}} with a format")
     for name in sorted(names - set(PLACEHOLDERS)):
         expected = f"one of the placeholders {', '.join(PLACEHOLDERS)}"
         hint = did_you_mean(name, PLACEHOLDERS)
