@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = attach(
         "best_plan": ".plans",
         "evaluate_plan": ".plans",
         "load": ".artifact",
+        "learn_templates": ".templating",
         "decision_log": ".panel",
         "decision_outcomes": ".outcomes",
     },

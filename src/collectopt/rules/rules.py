@@ -44,6 +44,7 @@ from collectopt.rules.us_uk import (
     TimeBarred,
 )
 from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.mistakes import did_you_mean
 
 _ALL = slice(None)
 JURISDICTIONS = ("none", "de", "eu", "us_regf", "uk_conc")
@@ -160,7 +161,8 @@ class Rules:
                 "jurisdiction",
                 expected=f"one of {', '.join(JURISDICTIONS)}",
                 found=repr(catalogue.jurisdiction),
-                hint='Take "none" for house rules only, or give NextBestAction rules=... .',
+                hint=did_you_mean(catalogue.jurisdiction, JURISDICTIONS)
+                or 'Take "none" for house rules only, or give NextBestAction rules=... .',
             )
         house, cap = catalogue.house, catalogue.limits.contacts_per_7_days
         names = catalogue.channel_names
