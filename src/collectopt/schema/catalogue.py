@@ -160,6 +160,37 @@ class PlanLimits(_Model):
     max_share: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
+class Exploring(_Model):
+    """How accounts explore, beside the share `explore` of them that does at most.
+
+    Attributes
+    ----------
+    budget : float or None
+        EUR a run that exploring may be expected to cost against not exploring, by what the policy
+        believes; the share of accounts is lowered until it does. None = no limit.
+    max_loss : float or None
+        EUR: actions worth so much less than the best of the account are never drawn. None = all
+        permitted ones are.
+    temperature : float or None
+        EUR: actions are drawn in proportion to exp(value / temperature). None: whatever they are
+        worth, channels by what they tell for the money.
+    floor : float or None
+        With a temperature: share of the draws that are made whatever the actions are worth, so
+        that each keeps a chance. None = 0.1.
+    """
+
+    budget: Euro | None = None
+    max_loss: Euro | None = None
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    floor: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.floor is not None and self.temperature is None:
+            raise ValueError("floor says nothing without a temperature")
+        return self
+
+
 class Value(_Model):
     """Prices of harm in EUR.
 
@@ -218,6 +249,7 @@ class Catalogue(_Model):
     house: House = House()
     plans: PlanLimits = PlanLimits()
     value: Value = Value()
+    exploration: Exploring | None = None
     agency: External | None = None
     court: External | None = None
 
@@ -235,6 +267,8 @@ class Catalogue(_Model):
             raise ValueError(f"currency: {self.currency!r} is no ISO 4217 code")
         if not is_timezone(self.timezone):
             raise ValueError(f"timezone: {self.timezone!r} is no IANA time zone")
+        if self.exploration is not None and "explore" not in self.model_fields_set:
+            raise ValueError("exploration needs explore, the largest share of accounts, as 0.05")
         return self
 
     @classmethod
