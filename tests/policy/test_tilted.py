@@ -257,3 +257,15 @@ def test_a_policy_explores_within_rules_limits_and_budget(kit, seed, budget, tem
         assert all(r["value"] >= -max_loss - 1e-6 for r in drawn)
     if decisions.exploration["share"] == 0:
         assert not drawn
+
+
+def test_the_same_book_in_any_order_gives_the_same_draws(kit):
+    table = {"budget": 20.0, "temperature": 1.0, "max_loss": 6.0}
+    frames = kit.frames(5, explore=0.5, exploration=table)
+    catalogue = frames.parsed()
+    policy = NextBestAction(
+        catalogue, payment=kit.Payment(), response=kit.Response(catalogue, 0.1)
+    ).fit(frames.ledger(), frames.as_of)
+    one, two = (policy.decide(frames.ledger(o), frames.as_of, rng=2).table for o in (None, 3))
+    assert one.equals(two)
+    assert any(p < 1 for p in one["propensity"].to_pylist())
