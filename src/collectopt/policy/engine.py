@@ -204,7 +204,7 @@ def choose(setting: Setting, case: Case) -> Outcome:
     greedy = wanted.action[np.arange(len(ids)), allocation.choice]
     rival, rival_value = _rival(wanted, allocation)
     prices = {n: float(p) for n, p in zip(names, allocation.prices, strict=True) if p > 0}
-    return Outcome(wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:], spent)
+    return Outcome(wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:], spent=spent)
 
 
 def _explored(
