@@ -10,6 +10,7 @@
 :mod:`.survival`      Kaplan-Meier curves and censoring weights
 :mod:`.formulas`      DSO, ADD, CEI on plain numbers
 :mod:`.keyfigures`    KPIs of a book as of a time
+:mod:`.arms`          champion against challengers, by customer
 :mod:`.power`         what exploration shows, how soon and for how much
 :mod:`.plots`         figures, returned and never shown
 :mod:`.plots_payment` drift by quarter, curves of being unpaid
@@ -48,6 +49,9 @@ __getattr__, __dir__, __all__ = attach(
         "design_for": ".power",
         "Draw": ".power",
         "ExplorationDesign": ".power",
+        "ArmComparison": ".arms",
+        "compare_arms": ".arms",
+        "difference": ".arms",
         "bootstrap": ".bootstrap",
         "drift_table": ".drift",
         "plots": ".plots",

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "Everybody": ".plain",
         "NextBestAction": ".next_best",
         "PolicyLearner": ".learner",
+        "Split": ".split",
         "Plan": ".plan",
         "Rhythm": ".plan",
         "PlanModel": "collectopt.models.plan_keeping",

@@ -17,6 +17,7 @@ from collectopt.policy.ladder import FixedLadder
 from collectopt.policy.marginal import MarginalValue, Value
 from collectopt.policy.next_best import NextBestAction
 from collectopt.policy.plain import Everybody, NoContact, Random
+from collectopt.policy.split import Split, folder_of
 from collectopt.rules.rules import Rules
 from collectopt.schema.catalogue import Catalogue
 
@@ -89,6 +90,10 @@ def _build(head: dict[str, Any], catalogue: Catalogue, rules: Rules, folder: Pat
     }
     if head["kind"] in plain:
         return plain[head["kind"]]()
+    if head["kind"] == Split.kind:
+        arms = [load(folder / folder_of(i)) for i in range(1 + len(content["challengers"]))]
+        shares = zip(content["challengers"], arms[1:], strict=True)
+        return Split(arms[0], {c["name"]: (p, c["share"]) for c, p in shares}, content["salt"])
     if head["kind"] == BestConstant.kind:
         constant = BestConstant(catalogue, rules)
         constant.arm_ = Arm(**content["arm"])

@@ -140,21 +140,25 @@ class Policy(ABC):
         """
         if self._version is None:
             raise NotFittedError.of(self, "decide")
-        version, seed = self._version, seed_of(rng)
+        seed = seed_of(rng)
         check_currency(ledger, self.catalogue)
         snapshot = Snapshot(ledger, to_instant(as_of, self.catalogue.timezone))
-        layout = Layout.of(self.catalogue.actions)
-        state = self._aware(snapshot, State.of(snapshot, self.catalogue, layout))
+        return self._decided(snapshot, seed, self.catalogue)
+
+    def _decided(self, snapshot: Snapshot, seed: int, catalogue: Catalogue) -> Decisions:
+        """Decide for a snapshot, within the limits of a catalogue that is else the policy's own."""
+        layout = Layout.of(catalogue.actions)
+        state = self._aware(snapshot, State.of(snapshot, catalogue, layout))
         case, undecidable = self._case(snapshot, state)
         setting = Setting(
             snapshot,
-            self.catalogue,
+            catalogue,
             self.rules,
             layout,
             state,
             self.explore,
             seed,
-            version,
+            self.version,
             undecidable,
             self.explores_evenly,
         )

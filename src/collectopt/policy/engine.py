@@ -5,14 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectopt.policy.allocation import Allocation, allocate
+from collectopt.policy.bounded import Spent, within_budget
 from collectopt.policy.draws import uniforms
 from collectopt.policy.exploration import Exploration, plan
+from collectopt.policy.protected import protected
+from collectopt.policy.tilted import Tally, Tilted
 from collectopt.rules.layout import Layout
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -68,6 +71,13 @@ class Case(ABC):
         columns : slice or int array
             Actions.
         """
+
+    def euros(self, rows: Rows, columns: Rows = ALL) -> Floats:
+        """EUR relative to waiting, by which exploration is judged; -inf = not known.
+
+        As `values`, where these are EUR.
+        """
+        return self.values(rows, columns)
 
     @abstractmethod
     def details(self, rows: slice, action: Ints) -> Details:
@@ -139,6 +149,8 @@ class Wanted:
         Cannot be decided.
     yields : int array (n,)
         Contacts withheld because another account of the same customer goes first.
+    tally : Tally or None
+        What may be explored by value, where the catalogue sets bounds to it.
     """
 
     best: Floats
@@ -147,6 +159,7 @@ class Wanted:
     counts: Ints
     waits: Bools
     yields: Ints
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +180,8 @@ class Outcome:
         EUR that one more unit of a scarce resource would be worth.
     u : ndarray (n, 2)
         Uniform numbers for the exploring draw.
+    spent : Spent or None
+        What exploring is expected to cost; None: the catalogue sets it no bounds.
     """
 
     wanted: Wanted
@@ -176,35 +191,61 @@ class Outcome:
     rival_value: Floats
     prices: Mapping[str, float]
     u: Floats
+    spent: Spent | None = None
 
 
 def choose(setting: Setting, case: Case) -> Outcome:
     """Choose for all accounts together; accounts x actions never stands in memory."""
-    names, usage, limits = setting.resources
+    names, usage, _ = setting.resources
     wanted = _first_pass(setting, case, usage)
     ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)
     u = uniforms(ids, setting.state.as_of, setting.seed)
-    exploration = plan(
-        wanted.counts,
-        ~(setting.state.vulnerable | wanted.waits | (wanted.yields > 0)),
-        u[:, :2],
-        setting.epsilon,
-        usage=_by_channel(setting, usage),
-        limits=limits,
-        cost=None if setting.even else _by_channel(setting, setting.actions.cost[:, None])[:, 0],
-    )
-    allocation = allocate(wanted.best, wanted.usage, limits - exploration.reserve)
+    exploration, allocation, spent = _explored(setting, case, wanted, u[:, :2])
     greedy = wanted.action[np.arange(len(ids)), allocation.choice]
-    # no chance where the choice is an agency, a court or to stop
-    chance = np.isin(setting.actions.kind[greedy], (ActionKind.WAIT, ActionKind.CONTACT))
-    exploration = replace(
-        exploration,
-        joins=exploration.joins & chance,
-        explores=exploration.explores & chance,
-    )
     rival, rival_value = _rival(wanted, allocation)
     prices = {n: float(p) for n, p in zip(names, allocation.prices, strict=True) if p > 0}
-    return Outcome(wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:])
+    return Outcome(wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:], spent=spent)
+
+
+def _explored(
+    setting: Setting, case: Case, wanted: Wanted, u: Floats
+) -> tuple[Exploration, Allocation, Spent | None]:
+    """Plan who explores, and choose for the others within what that leaves of the limits."""
+    _, usage, limits = setting.resources
+    tally, by_channel = wanted.tally, _by_channel(setting, usage)
+    kept = protected(setting.state, setting.catalogue)
+    cost = _by_channel(setting, setting.actions.cost[:, None])[:, 0]
+
+    def planned(epsilon: float) -> Exploration:
+        return plan(
+            wanted.counts if tally is None else tally.count,
+            ~(kept | wanted.waits | (wanted.yields > 0)),
+            u,
+            epsilon,
+            usage=by_channel,
+            limits=limits,
+            cost=None if setting.even else cost,
+        )
+
+    def allocated(reserve: Floats) -> Allocation:
+        return allocate(wanted.best, wanted.usage, limits - reserve)
+
+    def chance(choice: Ints) -> Bools:
+        # none where the choice is an agency, a court or to stop
+        kind = setting.actions.kind[wanted.action[np.arange(len(choice)), choice]]
+        return np.isin(kind, (ActionKind.WAIT, ActionKind.CONTACT))
+
+    if tally is not None:
+        tilt = partial(Tilted.of, tally=tally, case=case)
+        found = within_budget(lambda e: tilt(planned(e)), allocated, chance, setting.epsilon)
+        return found.exploration, found.allocation, found.spent
+    exploration = planned(setting.epsilon)
+    allocation = allocated(exploration.reserve)
+    some = chance(allocation.choice)
+    exploration = replace(
+        exploration, joins=exploration.joins & some, explores=exploration.explores & some
+    )
+    return exploration, allocation, None
 
 
 def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
@@ -217,6 +258,8 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
     action = np.tile([columns[0] for columns in members], (n, 1)).astype(np.int64)
     counts = np.zeros((n, len(actions.channels)), dtype=np.int64)
     waits = np.any([np.zeros(n, dtype=bool), *setting.undecidable.values()], axis=0)
+    how = None if setting.even or not setting.epsilon else setting.catalogue.exploration
+    tally = None if how is None else Tally.of(how, actions, n, len(classes))
     whole = np.arange(len(actions))
     passive = np.flatnonzero(np.isin(actions.kind, (ActionKind.WAIT, ActionKind.STOP)))
     for rows in setting.blocks():
@@ -237,13 +280,15 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
                     best[here, g] = part[np.arange(len(at)), at]
                     action[here, g] = among[place][at]
             counts[here] = _count(allowed, actions, among)
+            if tally is not None and among is whole:
+                tally.add(here, allowed, case.euros(here), action[here])
     # to stop is a candidate only where it is worth more than to wait
     stop = classes[:, 0] == ActionKind.STOP
     best[:, stop] = np.where(best[:, stop] > 0, best[:, stop], -np.inf)
     late = _yields(setting.state, best)
     yields = np.where(late, counts.sum(axis=1), 0)
     best[late, 1:], counts[late] = -np.inf, 0
-    return Wanted(best, action, classes[:, 2:], counts, waits, yields)
+    return Wanted(best, action, classes[:, 2:], counts, waits, yields, tally)
 
 
 def _as_slice(columns: Ints) -> Rows:

@@ -40,6 +40,7 @@ def decide(setting: Setting, case: Case) -> Decisions:
         },
         fallbacks={why: int(mask.sum()) for why, mask in setting.undecidable.items() if mask.any()},
         prices=dict(outcome.prices),
+        exploration={} if outcome.spent is None else outcome.spent.to_dict(),
     )
 
 

@@ -121,6 +121,10 @@ class LadderCase(Case):
         values[mine] = np.where(wanted, _RUNG * (1.0 + np.where(wanted, fit, 0.0) / top), -np.inf)
         return values
 
+    def euros(self, rows: Rows, columns: Rows = ALL) -> Floats:
+        """EUR of every action as the effects have it, the ladder's accounts included."""
+        return self.case.euros(rows, columns)
+
     def details(self, rows: slice, action: Ints) -> Details:
         """Probabilities and EUR as the effects have it, with the ladder's step."""
         details = self.case.details(rows, action)

@@ -28,6 +28,11 @@ MONTH_US = 4 * WEEK_US
 _FAR = 10**9  # days or contacts: more than there will ever be
 _REACH = ("delivered", "opened", "clicked", "answered", "bounced")
 _ENDS = ("to_at", "ended_at")
+# Also where they stand on one claim: whoever is held so is in hardship, or in the hands of the law.
+_HARDSHIP = (
+    "payment_plan", "insolvency", "deceased", "breathing_space", "vulnerable", "do_not_contact",
+    "agency", "court",
+)  # fmt: skip
 # The other kinds bind the person: every account with the same customer_id.
 _OF_ACCOUNT = ("dispute", "promise", "payment_plan", "service", "agency", "court")
 
@@ -83,6 +88,8 @@ class State:
     distress, doubt : float array (n,) or None
         Belief of the policy, 0 to 1: probability of financial distress; how unclear it is why the
         account is late. None, or nan = the policy does not know.
+    hardship : bool array (n,) or None
+        A hold that tells of hardship or of legal steps, on an account or a claim of the customer.
     call_days, conversation_day, disputed, zone_unknown : arrays or None
     said : mapping of str to bool array (n,), or None
         See :mod:`collectopt.rules.facts`. None = nobody asked for it; rules that need it refuse.
@@ -117,6 +124,7 @@ class State:
     disputed: Bools | None = None
     zone_unknown: Bools | None = None
     said: Mapping[str, Bools] | None = None
+    hardship: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -168,6 +176,7 @@ class State:
             disputed=facts.disputed(snapshot, as_of),
             zone_unknown=facts.zone_unknown(snapshot),
             said=facts.said(snapshot, as_of) if catalogue.jurisdiction == "de" else None,
+            hardship=row_holds["hardship"],
         )
 
 
@@ -256,9 +265,10 @@ def _holds(snapshot: Snapshot, as_of: int, person: Ints) -> dict[str, Bools]:
     whole = ~table["invoice"].is_valid().to_numpy()
     asked = snapshot.rows["account"].to_numpy()
     masks = {}
-    for name in (*HOLD_KINDS, "any vulnerable"):
+    anywhere = {"any vulnerable": ("vulnerable",), "hardship": _HARDSHIP}
+    for name in (*HOLD_KINDS, *anywhere):
         held = np.zeros(len(person), dtype=bool)
-        rows = kind == "vulnerable" if name == "any vulnerable" else whole & (kind == name)
+        rows = np.isin(kind, anywhere[name]) if name in anywhere else whole & (kind == name)
         whose = np.arange(len(person)) if name in _OF_ACCOUNT else person
         held[whose[account[rows]]] = True
         masks[name] = held[whose[asked]]

@@ -206,6 +206,37 @@ class PlanLimits(_Model):
     max_share: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
+class Exploring(_Model):
+    """How accounts explore, beside the share `explore` of them that does at most.
+
+    Attributes
+    ----------
+    budget : float or None
+        EUR a run that exploring may be expected to cost against not exploring, by what the policy
+        believes; the share of accounts is lowered until it does. None = no limit.
+    max_loss : float or None
+        EUR: actions worth so much less than the best of the account are never drawn. None = all
+        permitted ones are.
+    temperature : float or None
+        EUR: actions are drawn in proportion to exp(value / temperature). None: whatever they are
+        worth, channels by what they tell for the money.
+    floor : float or None
+        With a temperature: share of the draws that are made whatever the actions are worth, so
+        that each keeps a chance. None = 0.1.
+    """
+
+    budget: Euro | None = None
+    max_loss: Euro | None = None
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    floor: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.floor is not None and self.temperature is None:
+            raise ValueError("floor says nothing without a temperature")
+        return self
+
+
 class Value(_Model):
     """Prices of harm in EUR.
 
@@ -295,6 +326,7 @@ class Catalogue(_Model):
     house: House = House()
     plans: PlanLimits = PlanLimits()
     value: Value = Value()
+    exploration: Exploring | None = None
     agency: External | None = None
     court: External | None = None
     templates: tuple[Template, ...] = ()
@@ -312,6 +344,9 @@ class Catalogue(_Model):
         if not is_timezone(self.timezone):
             hint = did_you_mean(self.timezone, zoneinfo.available_timezones())
             faults += _wrong("timezone", "an IANA time zone", repr(self.timezone), hint).faults
+        if self.exploration is not None and "explore" not in self.model_fields_set:
+            expected = "this key beside [exploration]: the largest share of accounts, as 0.05"
+            faults += _wrong("explore", expected, "nothing", "").faults
         faults += check_templates(self)
         if faults:
             raise CatalogueError(faults)

@@ -99,12 +99,16 @@ class Decisions:
         Accounts that could not be decided and wait instead: reason -> how many.
     prices : mapping of str to float
         Shadow price of each scarce resource, EUR a unit.
+    exploration : mapping of str to float
+        Where the catalogue has a table `[exploration]`: `share` that explores, and EUR that it is
+        expected to cost: `draws`, `set_aside` (units kept for the draws), `loss` (both).
     """
 
     table: pa.Table
     terms: Mapping[str, pa.Array] = field(default_factory=dict)
     fallbacks: Mapping[str, int] = field(default_factory=dict)
     prices: Mapping[str, float] = field(default_factory=dict)
+    exploration: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.table.schema != SCHEMA:
