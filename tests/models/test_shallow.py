@@ -119,8 +119,9 @@ def test_where_there_is_nothing_no_tree_grows():
 def test_noise_does_not_move_the_share_and_evidence_does():
     more, left = np.ones(100), np.full(100, 2.0)
     assert share_of(more, left, noise=1e9) == pytest.approx(0.0, abs=1e-6)
-    assert share_of(more, 0.5 * more, noise=1e-9) == pytest.approx(0.5)
-    assert share_of(more, 0.5 * more, noise=25.0) == pytest.approx(50.0 / 200.0)
+    assert share_of(more, 0.5 * more, noise=1e-15) == pytest.approx(0.5)
+    assert share_of(more, 0.5 * more, noise=0.25) == pytest.approx((50.0 - 2.0 * 5.0) / 101.0)
+    assert share_of(more, 0.1 * more, noise=0.25) == 0.0  # two standard errors and no more
     assert share_of(more, left, noise=1e-9) == 1.0
     assert share_of(more, -left, noise=1e-9) == 0.0
     assert share_of(0.0 * more, left, noise=1.0) == 0.0

@@ -20,6 +20,7 @@ Matrix = npt.NDArray[np.float32]
 _BLOCK = 10_000  # rows whose products of columns are held at once
 _TRIFLE = 1e-3  # of the largest coefficient: what is smaller is left out
 _SHARE_SD = 0.5  # of the share of the trees around 0, before anything is known
+_SURE = 2.0  # standard errors
 _TREES = "trees_"
 
 
@@ -142,10 +143,12 @@ def _sides(rest: Residuals, theta: Float) -> tuple[Float, Float]:
 def share_of(more: Float, left: Float, noise: float) -> float:
     """Share from 0 to 1 of what a second answer says more, (n,), that explains ``left``, (n,).
 
-    Posterior mode: the prior is normal around 0, so noise leaves the first answer as it is.
+    Posterior mode less what noise may feign: the prior is normal around 0, and two standard errors
+    of the evidence are taken off, so that the first answer stays as it is without a clear reason.
     """
-    share = float(more @ left) / (float(more @ more) + noise / _SHARE_SD**2)
-    return float(np.clip(share, 0.0, 1.0))
+    size = float(more @ more)
+    evidence = float(more @ left) - _SURE * np.sqrt(noise * size)
+    return float(np.clip(evidence / max(size + noise / _SHARE_SD**2, 1e-300), 0.0, 1.0))
 
 
 def shared(score: Float, cluster: Int) -> float:
