@@ -89,6 +89,7 @@ class HeldOut:
         family: Sequence[str],
         base: Float,
         columns: tuple[Mains, Matrix] | None,
+        trees: bool = False,
     ) -> Self:
         """Learn the effects of each fold from the others.
 
@@ -105,6 +106,8 @@ class HeldOut:
             How far effects reach beyond their mean.
         columns : (Mains, (n, d) array) or None
             What the effect of a contact may depend on.
+        trees : bool
+            Whether by shallow trees, too.
         """
         alike, individual = np.empty(untied.shape), np.empty(untied.shape)
         for k in np.unique(fold):
@@ -114,7 +117,10 @@ class HeldOut:
             alike[out] = individual[out] = learnt
             if columns is not None:
                 mains, X = columns
-                tilt = Tilt.learn(mains, X[into], known, learnt, who)
+                if trees:
+                    tilt = Tilt.with_trees(mains, X[into], known, learnt, who, fold[into])
+                else:
+                    tilt = Tilt.learn(mains, X[into], known, learnt, who)
                 individual[out, 0] += tilt(mains.apply(X[out]))
         return cls(rest.outcome, untied, alike, individual * base[:, None], rest.weight, cluster)
 

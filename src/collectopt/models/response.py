@@ -34,7 +34,6 @@ Int = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]
 
 _FORMAT = 3
-_TILT = ("centre", "coef", "covariance")
 _FOLDS = 5
 
 
@@ -49,10 +48,10 @@ class ResponseModel:
     theta is a constant for each factor, shrunk by empirical Bayes: deviations towards what
     published trials let expect, all of it towards zero. What a contact brings at all depends on x
     further: by the mean of a ridge regression and of a sparse one on columns and products of two,
-    both of which may find nothing. With ``room`` a share of all effects is in proportion to what is
-    left to gain or to lose, m(x) (1 - m(x)), as if effects were even on the scale of log odds;
-    shares are averaged by their evidence. Else b(x) = 1. Where the log shows no effects
-    (:class:`Gate`), all are zero.
+    and by shallow trees if asked to; all of them may find nothing. With ``room`` a share of all
+    effects is in proportion to what is left to gain or to lose, m(x) (1 - m(x)), as if effects were
+    even on the scale of log odds; shares are averaged by their evidence. Else b(x) = 1. Where the
+    log shows no effects (:class:`Gate`), all are zero.
 
     Parameters
     ----------
@@ -60,6 +59,8 @@ class ResponseModel:
         Whether effects may be in proportion to m(x) (1 - m(x)), for outcomes from 0 to 1.
     individual : bool
         Whether the effect of a contact depends on x beyond b(x).
+    trees : bool
+        Whether individual effects may jump at thresholds, see Notes.
     folds : int
         Folds of the cross-fitting; an account is in one fold only.
     seed : int
@@ -92,6 +93,13 @@ class ResponseModel:
     those who are seldom and those who are often contacted: without weights a mean effect counts
     rows by how open their choice was, with weights all alike.
 
+    With ``trees`` the two regressions share individual effects with shallow trees
+    (:class:`~collectopt.models.shallow.ShallowTrees`), in the proportion that explains the most out
+    of fold, less two standard errors. By default they do not: on an e-mail trial of 64,000
+    customers trees got no share in any of 6 splits, and doubled the time of a fit. In simulated
+    trials of 6,000 rows they cut the error of effects that jump where one column, or both of two,
+    pass a threshold by 47 and 59 %. Ask for them where effects are expected to jump.
+
     Robinson (1988), Econometrica 56; Nie & Wager (2021), Biometrika 108 (R-learner); Robins, Hernan
     & Brumback (2000), Epidemiology 11 (stabilised weights); Hausman (1978), Econometrica 46.
 
@@ -112,11 +120,13 @@ class ResponseModel:
         *,
         room: bool = False,
         individual: bool = True,
+        trees: bool = False,
         folds: int = _FOLDS,
         seed: int = 0,
     ) -> None:
         self.room = room
         self.individual = individual
+        self.trees = trees
         self.folds = folds
         self.seed = seed
         self.factors: Factors | None = None
@@ -214,7 +224,8 @@ class ResponseModel:
         self._mean_phi = Level.fit(matrix, phi, mains, choice, trees=False)
         self._tilt = None
         if self.individual and self.gate.open and self.factors.names and matrix.shape[1]:
-            self._tilt = Tilt.learn(mains, matrix, rest, self.theta, cluster)
+            given = mains, matrix, rest, self.theta, cluster
+            self._tilt = Tilt.with_trees(*given, fold) if self.trees else Tilt.learn(*given)
         self.held_out = None
         if hold_out and self.gate.open:
             self.held_out = HeldOut.learn(
@@ -225,6 +236,7 @@ class ResponseModel:
                 family=self.factors.family,
                 base=tied(rest.room, self.room_share, self._mean_room),
                 columns=None if self._tilt is None else (mains, matrix),
+                trees=self.trees,
             )
         self._widen(actions)
         return self
@@ -234,6 +246,12 @@ class ResponseModel:
         """Mean change of the outcome by each action against waiting, (K,)."""
         phi = self._fitted("effects").phi
         return np.asarray(phi @ self.theta, dtype=np.float64)
+
+    @property
+    def trees_share(self) -> float:
+        """Share of the individual effects that comes from trees, from 0 to 1."""
+        self._fitted("trees_share")
+        return 0.0 if self._tilt is None else self._tilt.share
 
     @property
     def effects_stderr(self) -> Float:
@@ -370,6 +388,7 @@ class ResponseModel:
             "parameters": {
                 "room": self.room,
                 "individual": self.individual,
+                "trees": self.trees,
                 "folds": self.folds,
                 "seed": self.seed,
             },
@@ -388,8 +407,7 @@ class ResponseModel:
         for name, part in (("level", self._level), ("phi_level", self._mean_phi)):
             arrays |= {f"{name}.{key}": values for key, values in part.arrays().items()}
         if self._tilt is not None:
-            for name in _TILT:
-                arrays[f"tilt.{name}"] = getattr(self._tilt, name)
+            arrays |= {f"tilt.{key}": values for key, values in self._tilt.arrays().items()}
         with (path / "response.npz").open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         text = "" if self._level.trees is None else self._level.trees.to_text()
@@ -429,14 +447,13 @@ class ResponseModel:
             model._level = Level.of(_under("level.", arrays), trees)
             model._mean_phi = Level.of(_under("phi_level.", arrays), None)
             if "tilt.coef" in arrays:
-                parts = (arrays[f"tilt.{name}"] for name in _TILT)
-                model._tilt = Tilt(model._mean_phi.mains, *parts)
+                model._tilt = Tilt.of(model._mean_phi.mains, _under("tilt.", arrays))
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise ArtifactError(f"no readable ResponseModel in {path}: {error}") from error
         return model
 
     def __repr__(self) -> str:
-        own = f"room={self.room}, individual={self.individual}"
+        own = f"room={self.room}, individual={self.individual}, trees={self.trees}"
         return f"ResponseModel({own}, folds={self.folds}, seed={self.seed})"
 
     def summary(self) -> str:
@@ -448,6 +465,8 @@ class ResponseModel:
             lines.append("rows are weighted: without weights the mean effect is another one")
         if self.room:
             lines.append(f"{self.room_share:.0%} of the effects in proportion to the room to gain")
+        if self.trees:
+            lines.append(f"{self.trees_share:.0%} of the individual effects by trees")
         for row in zip(factors.names, self.theta, self.stderr, factors.count, strict=True):
             lines.append("{:<20} {:+.4f} +- {:.4f}  n={}".format(*row))
         return "\n".join(lines)
