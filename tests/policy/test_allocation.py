@@ -263,3 +263,40 @@ def test_faults_in_a_later_block_are_named_with_their_rows():
         allocate(value, usage, limits, blocks=list)
     with pytest.raises(InputError, match="either value and usage, or blocks"):
         allocate(limits=limits)
+
+
+def test_group_limits_and_units_kept_for_a_group():
+    rng = np.random.default_rng(5)
+    n, K = 40, 3
+    group = np.arange(n) % 4 == 0
+    value = rng.exponential(2.0, (n, K)) * np.where(group, 0.3, 1.0)[:, None]
+    value[:, 0] = 0.0
+    usage = np.zeros((n, K, 3))
+    usage[:, 1, 0] = usage[:, 2, 0] = 1.0  # contacts
+    usage[~group, 1:, 1] = 1.0  # contacts of all but the group: what is left is kept for it
+    usage[group, 2, 2] = 1.0  # the second column in the group alone
+    limits = np.array([12.0, 7.0, 1.0])
+    free = allocate(value, usage[:, :, :1], limits[:1])
+    assert (free.choice[group] > 0).sum() < 5  # without it the group gets less
+    allocation = allocate(value, usage, limits)
+    check(value, usage, limits, allocation)
+    assert (allocation.choice[group] > 0).sum() >= 5
+    assert (allocation.choice[group] == 2).sum() <= 1
+    assert allocation.value == pytest.approx(exact(value, usage, limits), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", [7, 11])
+def test_prices_of_many_rows_settle_within_few_looks(seed):
+    # budget and minutes are all but one resource: prices of a sample are far off along that line
+    value, usage, limits = many(70_000, 20, seed, own=True)
+    passes = []
+
+    def blocks():
+        passes.append(1)
+        for start in range(0, len(value), 10_000):
+            yield value[start : start + 10_000], usage[start : start + 10_000]
+
+    allocation = allocate(limits=limits, blocks=blocks)
+    check(value, usage, limits, allocation)
+    assert allocation.gap < 1e-5
+    assert len(passes) <= 7

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from collectopt.exceptions import InputError
 from collectopt.policy.lagrange import Book
-from collectopt.policy.ranked import Own, Part, Shared
+from collectopt.policy.ranked import Own, Part, Shared, narrowed
+from collectopt.policy.rounding import rounded, solve
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -20,10 +21,12 @@ Blocks = Callable[[], Iterable[tuple[ArrayLike, ArrayLike]]]
 
 _SMALL = 30_000  # rows that are solved as a whole
 _SAMPLE = 6_000
-_OPEN = 20_000  # rows to be left open
+_OPEN, _SHARE = 20_000, 10  # rows to be left open; of very many one in so many
 _ROWS = 8192  # rows of a block of arrays
+_CELLS = 130_000  # numbers of a block's usage that are worked on at once: they fit into the cache
 _ROUNDS = 12
-_CLOSE = 5e-6  # gap that is small enough
+_HOT = 4.0  # leads of open rows at which prices are sought anew, times ten
+_CLOSE, _CLOSER = 2e-6, 2e-7  # gap that is small enough, and where a look costs little
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ def allocate(
     """Choose one column a row so that the sum of values is large and no limit is exceeded.
 
     The prices minimise the Lagrangian dual D(l) = l . limits + sum_i max_k (v_ik - l . u_ik), by
-    Newton steps on its softmax smoothing with falling temperature: on a sample of many rows, then
-    on those whose choice is open near these prices. Every l >= 0 gives an upper bound, so the gap
+    Newton steps on its softmax smoothing with falling temperature: on a sample of many rows, whose
+    slope is put right by that of all rows, then on those whose choice is open near these prices,
+    beside the sample, which speaks for the others. Every l >= 0 gives an upper bound, so the gap
     is a certificate and not an estimate. The choice at these prices is repaired (cheapest loss a
     unit first) and what is left of the limits is filled. Columns with the same usage count as the
     best of them. The same input gives the same choice.
@@ -77,7 +81,7 @@ def allocate(
         Units there are, >= 0; inf = no limit.
     blocks : callable, optional
         Instead of value and usage: gives the blocks of rows, (value, usage) each, as often as it is
-        called, some five times. Accounts x actions need not stand in memory then.
+        called, some four to eight times. Accounts x actions need not stand in memory then.
 
     Returns
     -------
@@ -87,6 +91,13 @@ def allocate(
     ------
     InputError
         Shapes do not fit, a value is nan or +inf, usage or limits are negative or nan.
+
+    Notes
+    -----
+    Usage of its own (n, K, R) lets a resource count for a group alone: 0 for all other rows. To do
+    nothing always keeps to the limits, so "at least" is said the other way round: units are kept
+    for a group by a limit on what the rest may take. The group need not use them where it is worth
+    nothing; what must happen in any case is chosen before, and its units are taken off the limits.
 
     References
     ----------
@@ -99,6 +110,15 @@ def allocate(
     >>> allocation = allocate([[0, 5.0], [0, 3.0], [0, 1.0]], usage=[[0.0], [1.0]], limits=[2.0])
     >>> allocation.choice.tolist(), allocation.value
     ([1, 1, 0], 8.0)
+
+    At least one of the two calls is kept for the second group, the last account: the first group
+    takes one at most.
+
+    >>> usage = np.zeros((3, 2, 2))
+    >>> usage[:, 1, 0] = 1.0  # calls
+    >>> usage[:2, 1, 1] = 1.0  # calls of the first group
+    >>> allocate([[0, 5.0], [0, 3.0], [0, 1.0]], usage, limits=[2.0, 1.0]).choice.tolist()
+    [1, 0, 1]
     """
     room = np.atleast_1d(np.asarray(limits, dtype=np.float64))
     if not (room >= 0).all():
@@ -113,7 +133,8 @@ def allocate(
         assert usage is not None
         parts = _cut(value, usage, room)
     live, prices = _live(room), np.zeros(len(room))
-    best = _solve(parts, int(live.sum()))
+    cheap = usage is not None and np.ndim(usage) == 2
+    best = _solve(parts, int(live.sum()), _CLOSER if cheap else _CLOSE)
     prices[live] = best.prices / room[live]
     bound = max(best.bound, best.value)
     gap = (bound - best.value) / abs(bound) if bound > best.value else 0.0
@@ -131,9 +152,15 @@ def _streamed(blocks: Blocks, room: Floats, check: bool) -> Iterator[Part]:
     """Read blocks anew."""
     start = 0
     for value, usage in blocks():
-        part = _part(np.asarray(value), np.asarray(usage), room, start if check else None)
-        start += len(part)
-        yield part
+        v, u = np.asarray(value), np.asarray(usage)
+        size = len(v) if u.ndim != 3 else max(_CELLS // max(u[:1].size, 1), 1)
+        if check:
+            _check_shapes(v, u, room)
+        for begin in range(0, len(v), max(size, 1)):
+            here = slice(begin, begin + size)
+            part = _part(v[here], u[here] if u.ndim == 3 else u, room, start if check else None)
+            start += len(part)
+            yield part
 
 
 def _cut(value: ArrayLike, usage: ArrayLike, room: Floats) -> _Parts:
@@ -156,7 +183,6 @@ def _cut(value: ArrayLike, usage: ArrayLike, room: Floats) -> _Parts:
 def _part(v: NDArray[Any], u: NDArray[Any], room: Floats, start: int | None) -> Part:
     """Make a block of rows; checked where it is told which row is the first."""
     if start is not None:
-        _check_shapes(v, u, room)
         _check(v, u, start)
     # a resource of which there is nothing forbids; one without limit does not count
     none, live = room == 0, _live(room)
@@ -223,19 +249,6 @@ class _Rows:
     u: Floats
     column: Ints | None
 
-    @classmethod
-    def gather(cls, parts: Iterable[tuple[Part, Ints, int]]) -> _Rows:
-        """Put rows of several parts together."""
-        tables = [(start + rows, *part.take(rows)) for part, rows, start in parts]
-        place, v, u, column = zip(*tables, strict=True)
-        shared = u[0].ndim == 2
-        return cls(
-            np.concatenate(place),
-            np.concatenate(v),
-            u[0] if shared else np.concatenate(u),
-            None if column[0] is None else np.concatenate([c for c in column if c is not None]),
-        )
-
     def thinned(self, step: int) -> _Rows:
         """Keep every so-many-th row."""
         u = self.u if self.u.ndim == 2 else self.u[::step]
@@ -249,6 +262,21 @@ class _Rows:
     def book(self, room: Floats | None = None, weight: float = 1.0) -> Book:
         """Rows as a problem of their own."""
         return Book(self.v, self.u, room, weight)
+
+    def beside(self, room: Floats, sample: _Rows, weight: float, prices: Floats) -> Book:
+        """Rows as a problem of their own, and a sample of all rows that speaks for the others.
+
+        The sample takes at these prices what the others do: its luck is taken out.
+        """
+        others = np.flatnonzero(~np.isin(sample.place, self.place))
+        v, u = sample.v[others], sample.u
+        if u.ndim == 3:
+            v, u, _ = narrowed(v, u[others], prices)
+        book = Book(v, u, weight=weight)
+        room = room + book.used(book.rank(prices).first)
+        weights = np.repeat([1.0, weight], [len(self.v), len(v)])
+        u = self.u if u.ndim == 2 else np.concatenate([self.u, u])
+        return Book(np.concatenate([self.v, v]), u, room, weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,29 +302,50 @@ class _Pass:
     open: _Rows | None
 
 
-def _look(
-    parts: Iterable[Part], prices: Floats, near: Callable[[int, Floats], NDArray[np.bool_]]
-) -> _Pass:
-    """Go through all rows; ``near`` picks the open ones by the place of the first and the leads."""
+def _look(parts: Iterable[Part], prices: Floats, below: float) -> _Pass:
+    """Go through all rows; those that lead by less are open."""
     bound, worth, start = float(prices.sum()), 0.0, 0
     used, choice, taken = np.zeros(len(prices)), [np.zeros(0, np.int64)], []
     for part in parts:
         found = part.rank(prices)
-        picked = near(start, found.lead)
+        picked = found.lead < below
         sure, some = np.flatnonzero(~picked), np.flatnonzero(picked)
         bound += float(found.top.sum())
         used += part.used(found.first, sure)
         worth += part.worth(found.first, sure)
         choice.append(part.column(found.first, np.arange(len(part))))
         if len(some):
-            taken.append(_Rows(start + some, *part.take(some)))
+            taken.append(_Rows(start + some, *part.take(some, prices)))
         start += len(part)
-    return _Pass(bound, np.concatenate(choice), used, worth, _together(taken))
+    return _Pass(bound, np.concatenate(choice), used, worth, _together(taken) if taken else None)
 
 
-def _together(tables: list[_Rows]) -> _Rows | None:
-    if not tables:
-        return None
+def _sampled(parts: Iterable[Part]) -> tuple[_Pass, _Rows | None, int]:
+    """Go through all rows without prices, and keep every so-many-th; all of them if they are few.
+
+    How many there are need not be known: where there are too many, every other one is let go.
+    """
+    bound, start, step = 0.0, 0, 1
+    used, choice, taken = None, [np.zeros(0, np.int64)], []
+    for part in parts:
+        every = np.arange(len(part))
+        found = part.rank(np.zeros(part.resources))
+        bound += float(found.top.sum())
+        used = part.used(found.first, every) + (0.0 if used is None else used)
+        choice.append(part.column(found.first, every))
+        some = every[-start % step :: step]
+        if len(some):
+            taken.append(_Rows(start + some, *part.take(some, None)))
+        start += len(part)
+        while -(-start // step) > _SMALL:
+            step *= 2
+            taken = [_together(taken).thinned(2)]
+    total = np.zeros(0) if used is None else used
+    whole = _Pass(bound, np.concatenate(choice), total, bound, None)
+    return whole, _together(taken) if taken else None, step
+
+
+def _together(tables: list[_Rows]) -> _Rows:
     shared, named = tables[0].u.ndim == 2, tables[0].column is not None
     return _Rows(
         np.concatenate([t.place for t in tables]),
@@ -316,77 +365,64 @@ class _Found:
     choice: Ints
 
 
-def _solve(parts: _Parts, limits: int) -> _Found:
+def _solve(parts: _Parts, limits: int, close: float) -> _Found:
     """Prices from a sample, then from the rows whose choice they leave open."""
     free = np.zeros(limits)
-    whole = _look(parts(True), free, partial(_closer, -np.inf))
-    n = len(whole.choice)
-    if not Book.over(whole.used).any():  # nothing is scarce
+    whole, sample, step = _sampled(parts(True))
+    if sample is None or not Book.over(whole.used).any():  # nothing is scarce
         return _Found(whole.bound, free, whole.worth, whole.choice)
-    if n <= _SMALL:
-        every = _look(parts(False), free, lambda _, lead: np.ones(len(lead), dtype=bool)).open
-        assert every is not None
-        book = every.book()
-        best = book.solve()
-        chosen = every.columns(best.choice)
+    if step == 1:
+        book = sample.book()
+        best = solve(book)
+        chosen = sample.columns(best.choice)
         return _Found(best.bound, best.prices, book.worth(best.choice), chosen)
-    return _refine(parts, *_sampled(parts, free, n))
+    sample = sample.thinned(max(len(sample.place) // _SAMPLE, 1))
+    return _refine(parts, sample, len(whole.choice), close)
 
 
-def _sampled(parts: _Parts, free: Floats, n: int) -> tuple[Floats, float]:
-    """Prices that a sample of rows asks for, and the lead below which a choice is open."""
-    step = n // _SAMPLE
-
-    def every(start: int, lead: Floats) -> NDArray[np.bool_]:
-        return (np.arange(start, start + len(lead)) % step) == 0
-
-    sample = _look(parts(False), free, every).open
-    assert sample is not None
-    book = sample.book(weight=n / len(sample.place))
-    prices = book.descend(free)[-1]
-    # one step on the slope of all rows, as the sample's prices are off by its luck
-    exact = _look(parts(False), prices, partial(_closer, -np.inf))
-    prices = book.stepped(prices, 1.0 - exact.used)
-    lead = np.sort(book.lead(prices))
-    return prices, float(lead[min(int(len(lead) * _OPEN / n), len(lead) - 1)])
+def _foretold(parts: _Parts, sample: _Rows, weight: float) -> tuple[Floats, Floats]:
+    """Prices that a sample of the rows asks for, and the leads of its choice, in order."""
+    book = sample.book(weight=weight)
+    prices = book.descend(np.zeros(book.u.shape[-1]))[-1]
+    # these are off by the sample's luck: its slope there is known now, and so taken out
+    found = book.rank(prices)
+    luck = book.used(found.first) - _look(parts(False), prices, -np.inf).used
+    prices = sample.book(1.0 + luck, weight).descend(prices, float(np.median(found.lead)))[-1]
+    return prices, np.sort(book.rank(prices).lead)
 
 
-def _closer(below: float, start: int, lead: Floats) -> NDArray[np.bool_]:
-    del start
-    return lead < below
-
-
-def _refine(parts: _Parts, prices: Floats, below: float) -> _Found:
+def _refine(parts: _Parts, sample: _Rows, n: int, close: float) -> _Found:
     """Solve the open rows at better and better prices, and repair the choice."""
+    weight = n / len(sample.place)
+    prices, lead = _foretold(parts, sample, weight)
+    wanted = int(len(lead) * max(_OPEN / n, 1.0 / _SHARE))
+    below = float(lead[min(wanted, len(lead) - 1)])
     found: _Found | None = None
-    for _ in range(_ROUNDS):
-        seen = _look(parts(False), prices, partial(_closer, below))
-        left = 1.0 - seen.used
+    for turn in range(_ROUNDS):
+        seen = _look(parts(False), prices, below)
+        if found is not None and seen.bound > found.bound * (1 + 1e-12):
+            prices = 0.5 * (prices + found.prices)  # too far
+            continue
         stuck = found is not None and found.bound - seen.bound < 1e-8 * abs(seen.bound)
-        if found is None or seen.bound < found.bound:
-            known = (
-                (np.nan, np.zeros(0, np.int64)) if found is None else (found.value, found.choice)
-            )
-            found = _Found(seen.bound, prices, *known)
+        known = (np.nan, np.zeros(0, np.int64)) if found is None else (found.value, found.choice)
+        found = _Found(seen.bound, prices, *known)
         if seen.open is None:
             break
-        book = seen.open.book(left)
+        left = 1.0 - seen.used
         if (left < 0).any():  # the others alone take too much
-            prices = book.stepped(prices, left - book.used(book.reduced(prices).argmax(axis=1)))
-            continue
-        choice = book.round(prices)
-        value = seen.worth + book.worth(choice)
-        if not Book.over(seen.used + book.used(choice)).any() and not value <= found.value:
-            every = seen.choice.copy()
-            every[seen.open.place] = seen.open.columns(choice)
-            found = _Found(found.bound, found.prices, value, every)
-        if stuck or found.bound - found.value <= _CLOSE * abs(found.bound):
-            break
-        tried = book.descend(prices, below)
-        move = tried[int(np.argmin([book.bound(p) for p in tried]))] - prices
-        # so far that the others keep their choice
-        change = 2.0 * float(np.abs(book.u @ move).max())
-        prices = prices + move * min(1.0, below / max(change, 1e-300))
-        below *= 1.0 if change <= below or len(seen.open.place) > 3 * _OPEN else 2.0
+            below *= 2.0
+        else:
+            book = seen.open.book(left)
+            choice = rounded(book, prices, thorough=stuck or turn + 1 == _ROUNDS)
+            value = seen.worth + book.worth(choice)
+            if not Book.over(seen.used + book.used(choice)).any() and not value <= found.value:
+                every = seen.choice.copy()
+                every[seen.open.place] = seen.open.columns(choice)
+                found = _Found(found.bound, found.prices, value, every)
+            if stuck or found.bound - found.value <= close * abs(found.bound):
+                break
+        book = seen.open.beside(left, sample, weight, prices)
+        tried = book.descend(prices, _HOT * below)
+        prices = tried[int(np.argmin([book.bound(p) for p in tried]))]
     assert found is not None
     return found

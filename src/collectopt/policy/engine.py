@@ -113,6 +113,8 @@ class Setting:
             columns.append(("budget", actions.cost, limits.budget))
         if limits.minutes is not None:
             columns.append(("minutes", actions.minutes, limits.minutes))
+        if limits.harshness is not None:
+            columns.append(("harshness", actions.harshness, limits.harshness))
         for c, channel in enumerate(self.catalogue.channels):
             if channel.capacity is not None:
                 mine = (actions.is_contact & (actions.channel == c)).astype(np.float64)

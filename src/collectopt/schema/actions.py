@@ -148,6 +148,20 @@ class ActionSet:
         """Which actions are contacts; shape (K,)."""
         return self.kind == ActionKind.CONTACT
 
+    @property
+    def harshness(self) -> npt.NDArray[np.float64]:
+        """How far the tone of each contact is above the mildest; shape (K,).
+
+        0 = the mildest, 1 the next; 0 for what has no tone.
+
+        Examples
+        --------
+        >>> rows = [{"channel": "none"}, *({"channel": "sms", "tone": t} for t in ("mild", "firm"))]
+        >>> ActionSet.from_frame(rows).harshness.tolist()
+        [0.0, 0.0, 1.0]
+        """
+        return np.where(self.is_contact, np.maximum(self.tone, 0), 0).astype(np.float64)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Actions in words; shape (K,)."""

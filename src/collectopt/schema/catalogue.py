@@ -136,6 +136,9 @@ class Limits(_Model):
         EUR a run.
     minutes : float or None
         Staff minutes a run.
+    harshness : float or None
+        Levels of tone a run, summed over contacts: the mildest tone takes 0, the next 1, and so on.
+        Agency and court have no tone and take none.
     contacts_per_7_days : int or None
         Contacts a customer within any 7 x 24 hours.
     pre_due_days : int
@@ -144,6 +147,7 @@ class Limits(_Model):
 
     budget: Euro | None = None
     minutes: Annotated[float, Field(ge=0)] | None = None
+    harshness: Annotated[float, Field(ge=0)] | None = None
     contacts_per_7_days: Annotated[int, Field(ge=0)] | None = None
     pre_due_days: Annotated[int, Field(ge=0)] = 0
 
