@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from collectopt.policy.allocation import Allocation, allocate
 from collectopt.policy.draws import uniforms
 from collectopt.policy.exploration import Exploration, plan
+from collectopt.policy.orders import Orders
 from collectopt.rules.layout import Layout
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -88,6 +89,7 @@ class Setting:
     version: str
     undecidable: Mapping[str, Bools] = field(default_factory=dict)  # by reason; they wait
     even: bool = False  # whether exploration draws channels all alike, not by what they cost
+    orders: Orders = field(default_factory=Orders)  # what people decided
 
     @property
     def actions(self) -> ActionSet:
@@ -167,6 +169,8 @@ class Outcome:
         EUR that one more unit of a scarce resource would be worth.
     u : ndarray (n, 2)
         Uniform numbers for the exploring draw.
+    amended : mapping of int to tuple of str
+        What became of changes that people ordered, by row.
     """
 
     wanted: Wanted
@@ -176,25 +180,34 @@ class Outcome:
     rival_value: Floats
     prices: Mapping[str, float]
     u: Floats
+    amended: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def choose(setting: Setting, case: Case) -> Outcome:
     """Choose for all accounts together; accounts x actions never stands in memory."""
     names, usage, limits = setting.resources
-    wanted = _first_pass(setting, case, usage)
+    wanted, orders = _first_pass(setting, case, usage), setting.orders
+    forced, left, limits = orders.serve_first(wanted.best, wanted.usage, limits)
     ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)
     u = uniforms(ids, setting.state.as_of, setting.seed)
     exploration = plan(
         wanted.counts,
-        ~(setting.state.vulnerable | wanted.waits | (wanted.yields > 0)),
+        ~(
+            setting.state.vulnerable
+            | wanted.waits
+            | (wanted.yields > 0)
+            | orders.given(ALL, len(ids))
+        ),
         u[:, :2],
         setting.epsilon,
         usage=_by_channel(setting, usage),
         limits=limits,
         cost=None if setting.even else _by_channel(setting, setting.actions.cost[:, None])[:, 0],
     )
-    allocation = allocate(wanted.best, wanted.usage, limits - exploration.reserve)
+    allocation = allocate(left, wanted.usage, limits - exploration.reserve)
+    allocation = replace(allocation, choice=np.where(forced >= 0, forced, allocation.choice))
     greedy = wanted.action[np.arange(len(ids)), allocation.choice]
+    greedy, amended = orders.amend(greedy, setting.actions)
     # no chance where the choice is an agency, a court or to stop
     chance = np.isin(setting.actions.kind[greedy], (ActionKind.WAIT, ActionKind.CONTACT))
     exploration = replace(
@@ -204,7 +217,7 @@ def choose(setting: Setting, case: Case) -> Outcome:
     )
     rival, rival_value = _rival(wanted, allocation)
     prices = {n: float(p) for n, p in zip(names, allocation.prices, strict=True) if p > 0}
-    return Outcome(wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:])
+    return Outcome(wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:], amended)
 
 
 def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
@@ -221,14 +234,15 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
     passive = np.flatnonzero(np.isin(actions.kind, (ActionKind.WAIT, ActionKind.STOP)))
     for rows in setting.blocks():
         verdict = setting.rules.evaluate(setting.state, setting.layout, rows)
-        bound = verdict.bound
+        bound = verdict.bound & ~setting.orders.given(rows, len(setting.state))
         # most accounts of most books may not be contacted now: all that is left is to stop
         for mine, among in ((np.flatnonzero(~bound), whole), (np.flatnonzero(bound), passive)):
             here = mine + rows.start
-            allowed = verdict.permitted(mine, among)
+            allowed = setting.orders.narrow(verdict.permitted(mine, among), here, among)
             allowed[waits[here], 1:] = False
             values = np.where(allowed, case.values(here, among), -np.inf)
             values[:, 0] = 0.0
+            setting.orders.oblige(values, allowed, here)
             for g, columns in enumerate(members):
                 place = _as_slice(np.flatnonzero(np.isin(among, columns)))
                 part = values[:, place]
@@ -239,8 +253,9 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
             counts[here] = _count(allowed, actions, among)
     # to stop is a candidate only where it is worth more than to wait
     stop = classes[:, 0] == ActionKind.STOP
-    best[:, stop] = np.where(best[:, stop] > 0, best[:, stop], -np.inf)
-    late = _yields(setting.state, best)
+    freely = ~setting.orders.forced(n)[:, None] & (best[:, stop] <= 0)
+    best[:, stop] = np.where(freely, -np.inf, best[:, stop])
+    late = _yields(setting, best)
     yields = np.where(late, counts.sum(axis=1), 0)
     best[late, 1:], counts[late] = -np.inf, 0
     return Wanted(best, action, classes[:, 2:], counts, waits, yields)
@@ -262,20 +277,23 @@ def _count(allowed: Bools, actions: ActionSet, among: Ints) -> Ints:
     return np.stack(counts, axis=1).astype(np.int64)
 
 
-def _yields(state: State, best: Floats) -> Bools:
+def _yields(setting: Setting, best: Floats) -> Bools:
     """Accounts of a customer for whom others of the same customer use up the cap.
 
-    The most valuable go first. As many as the cap leaves in any case may be contacted, or one
-    where the rule finds a slot for it.
+    What people force goes first and never yields, then the most valuable. As many as the cap
+    leaves in any case may be contacted, or one where the rule finds a slot for it.
     """
+    state, most = setting.state, setting.catalogue.house.reminders_per_customer
     yields = np.zeros(len(state), dtype=bool)
     number = np.unique(state.person, return_inverse=True)[1].reshape(-1)
     rows = np.flatnonzero(np.bincount(number, minlength=1)[number] > 1)
-    order = rows[np.lexsort((rows, -best[rows, 1:].max(axis=1), number[rows]))]
+    ahead = setting.orders.reminding(len(state))
+    order = rows[np.lexsort((rows, -best[rows, 1:].max(axis=1), ~ahead[rows], number[rows]))]
     owner = number[order]
     rank = np.arange(len(order)) - np.searchsorted(owner, owner, side="left")
-    yields[order[rank >= np.maximum(state.free[order], 1)]] = True
-    return yields
+    room = np.minimum(np.maximum(state.free[order], 1), np.inf if most is None else most)
+    yields[order[rank >= room]] = True
+    return yields & ~setting.orders.forced(len(state))
 
 
 def _by_channel(setting: Setting, units: Floats) -> Floats:

@@ -6,7 +6,7 @@ import itertools
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -105,6 +105,44 @@ class Limits(_Model):
     pre_due_days: Annotated[int, Field(ge=0)] = 0
 
 
+class SegmentTone(_Model):
+    """The firmest tone for accounts of a segment; what is not given holds for all.
+
+    Attributes
+    ----------
+    highest : str
+        A tone of the order.
+    customer_type : str or None
+        "consumer" or "business".
+    min_days_past_due, max_days_past_due : int or None
+        Days since the oldest claim was due, both ends included.
+    column, value : str or None
+        A column of accounts and what stands in it. An account with null there counts as one that
+        has the value: the gentler side.
+
+    Examples
+    --------
+    >>> SegmentTone(highest="neutral", customer_type="consumer", max_days_past_due=14).highest
+    'neutral'
+    """
+
+    highest: Name
+    customer_type: Literal["consumer", "business"] | None = None
+    min_days_past_due: int | None = None
+    max_days_past_due: int | None = None
+    column: str | None = None
+    value: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.column is None) != (self.value is None):
+            raise ValueError("column and value go together")
+        low, high = self.min_days_past_due, self.max_days_past_due
+        if low is not None and high is not None and low > high:
+            raise ValueError("min_days_past_due must not be above max_days_past_due")
+        return self
+
+
 class House(_Model):
     """House rules; not law.
 
@@ -123,6 +161,11 @@ class House(_Model):
     doubt : float
         While it is so unclear (0 = sure, 1 = no idea) why an account is late, no firmer tone than
         the mildest comes first.
+    reminders_per_customer : int or None
+        Accounts of one customer that may be contacted in one run, whoever the creditors are; the
+        most valuable go first. None = as many as contacts_per_7_days leaves.
+    tones : tuple of SegmentTone or None
+        The firmest tone by segment.
     """
 
     first_contact_gentle: bool = True
@@ -130,6 +173,8 @@ class House(_Model):
     min_contacts_before_agency: Annotated[int, Field(ge=0)] = 3
     distress: Annotated[float, Field(gt=0, le=1)] = 0.5
     doubt: Annotated[float, Field(gt=0, le=1)] = 0.8
+    reminders_per_customer: Annotated[int, Field(gt=0)] | None = None
+    tones: tuple[SegmentTone, ...] | None = None
 
 
 class PlanLimits(_Model):
@@ -231,6 +276,9 @@ class Catalogue(_Model):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{what}: {', '.join(twice)} more than once")
+        strange = [e.highest for e in self.house.tones or () if e.highest not in self.tone_names]
+        if strange:
+            raise ValueError(f"house.tones: {strange[0]!r} is none of {', '.join(self.tone_names)}")
         if self.currency not in CURRENCIES:
             raise ValueError(f"currency: {self.currency!r} is no ISO 4217 code")
         if not is_timezone(self.timezone):
