@@ -155,7 +155,8 @@ def _refusals(made: pa.Table, ledger: Ledger, now: np.datetime64, judge: Judge) 
         if permission.rank > Precedence.OVERRIDE:
             hit &= ~people.excused(permission.unit)
         code[hit] = permission.code
-    code[(code == "") & people.against] = _PEOPLE
+    house = [p.code for p in rules.permissions if p.rank > Precedence.OVERRIDE]
+    code[np.isin(code, ["", *house]) & people.against] = _PEOPLE
     code[(code == "") & ~_open(snapshot)] = _GONE
     return [str(c) for c in code]
 
