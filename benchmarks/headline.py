@@ -57,6 +57,7 @@ KINDS = (*INDUSTRIES, PLACEBO)
 SLOWEST = ("b2b", "utility", "telco", "shop", "subscription", PLACEBO)
 WEEKS = 26
 PRICES = (0.25, 4.0, 16.0)  # of a contact, as a multiple: the library's frontier
+FURTHER = {"b2b": (64.0,)}  # more of them where it is long between the dearest and silence
 SHOWN = ("friendly", "s-learner", "marginal", "constant", "library", "informed")
 
 
@@ -140,6 +141,11 @@ class Given:
         return self.model.predict(snapshot, horizons=horizons, level=level, quantiles=())
 
 
+def prices(kind: str) -> tuple[float, ...]:
+    """Prices of a contact that are played in an industry."""
+    return PRICES + FURTHER.get(kind, ())
+
+
 def dearer(factor: float) -> co.Objective:
     """Give the usual objective with contacts that count as so many times dearer.
 
@@ -169,7 +175,7 @@ def live(job: Job, out: Path) -> float:
             "silence": Silence(),
         }
     if job.kind != PLACEBO:
-        policies |= {f"price {k:g}": library.with_objective(dearer(k)) for k in PRICES}
+        policies |= {f"price {k:g}": library.with_objective(dearer(k)) for k in prices(job.kind)}
     table = book.run(policies, weeks=WEEKS).to_pandas()
     temporary = job.file(out).with_suffix(".tmp")
     table.assign(kind=job.kind, seed=job.seed).to_csv(temporary, index=False)
@@ -302,8 +308,8 @@ def equal_recovery(runs: pd.DataFrame, kind: str, policy: str) -> Figure:
     if kind == PLACEBO:
         return Figure(np.nan, np.nan)
     goal = column(runs, kind, "ladder", "recovered").mean()
-    prices = [f"price {k:g}" for k in PRICES] if policy == "library" else []
-    played = runs[(runs.kind == kind) & runs.policy.isin(["silence", policy, *prices])]
+    frontier = [f"price {k:g}" for k in prices(kind)] if policy == "library" else []
+    played = runs[(runs.kind == kind) & runs.policy.isin(["silence", policy, *frontier])]
     means = played.groupby("policy")[["recovered", "cost"]].mean().sort_values("recovered")
     if means.recovered.iloc[-1] < goal:
         return Figure(np.nan, np.nan)

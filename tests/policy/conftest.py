@@ -13,6 +13,14 @@ from collectopt.schema import ActionKind, Catalogue, Forecast, Ledger
 
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "UTC")
 HOLDS = ("dispute", "promise", "payment_plan", "insolvency", "vulnerable", "agency", "service")
+SAID = (
+    "disputed",
+    "dispute_resolved",
+    "promised",
+    "promise_broken",
+    "plan_accepted",
+    "plan_broken",
+)
 PERSONAL = {"insolvency", "vulnerable", "deceased", "breathing_space", "do_not_contact"}
 
 
@@ -181,8 +189,9 @@ def make_frames(seed, n=36, **change):
                     kind = str(rng.choice(["bounced", "delivered", "opted_out", "opened"]))
                     at = sent + timedelta(hours=float(rng.uniform(0, 30)))
                     responses.append(
-                        {"account_id": a, "at": at, "kind": kind, "contact_id": contact}
-                    )
+                        {"account_id": a, "at": at, "kind": kind, "contact_id": contact,
+                         "due_on": None}
+                    )  # fmt: skip
     if not invoices:
         return make_frames(seed + 10**6, n, **change)
     tables = {
@@ -193,8 +202,26 @@ def make_frames(seed, n=36, **change):
         "responses": responses,
         "holds": holds,
     }
+    catalogue = make_catalogue(rng, **change)
+    if catalogue["jurisdiction"] == "de":
+        responses += make_said(np.random.default_rng([seed, 1]), accounts, as_of)
     tables = {name: rows for name, rows in tables.items() if rows}
-    return Frames(tables, make_catalogue(rng, **change), as_of)
+    return Frames(tables, catalogue, as_of)
+
+
+def make_said(rng, accounts, as_of):
+    """What some customers said of disputes, promises and plans, days or minutes ago."""
+    rows = []
+    for account in accounts:
+        for _ in range(int(rng.choice([0, 0, 0, 1, 2]))):
+            at = as_of - timedelta(days=float(rng.choice([0.01, 3, 12, 30]) * rng.random()))
+            rows.append({
+                "account_id": account["account_id"], "at": at, "kind": str(rng.choice(SAID)),
+                "contact_id": None,
+                "due_on": at.date() + timedelta(days=int(rng.integers(0, 9)))
+                if rng.random() < 0.5 else None,
+            })  # fmt: skip
+    return rows
 
 
 def make_hold(rng, account, day, invoice):
@@ -287,7 +314,22 @@ class _Plain:
             and h["invoice_id"] == invoice
             and self.day_over(h["from_on"], a)
             and (h["to_on"] is None or self.today(a) < h["to_on"])
+            and not self.ended(h)
         ]
+
+    def ended(self, hold):
+        """Whether the customer said that it is over."""
+        by = {
+            "dispute": "dispute_resolved", "promise": "promise_broken",
+            "payment_plan": "plan_broken",
+        }  # fmt: skip
+        a = hold["account_id"]
+        return any(
+            r["account_id"] == a
+            and r["kind"] == by.get(hold["kind"])
+            and self.midnight(hold["from_on"], a) <= r["at"] < self.as_of
+            for r in self.t["responses"]
+        )
 
     def claims_to_ask_for(self, a):
         ahead = self.catalogue["limits"]["pre_due_days"]
@@ -310,8 +352,39 @@ class _Plain:
     def check_customer(self, a):
         assert self.claims_to_ask_for(a), "nothing that may be asked for"
         assert not self.holds(a), self.holds(a)
+        if self.catalogue["jurisdiction"] == "de":
+            assert not self.said(a), self.said(a)
         for b in self.same_person(a):
             assert not PERSONAL & set(self.holds(b)), "a hold on the person"
+
+    def said(self, a):
+        """What the customer said and nobody recorded."""
+        found = []
+        told = [r for r in self.t["responses"] if r["account_id"] == a and r["at"] < self.as_of]
+        for hold, begins, ends in (
+            ("dispute", "disputed", "dispute_resolved"),
+            ("promise", "promised", "promise_broken"),
+            ("payment_plan", "plan_accepted", "plan_broken"),
+        ):
+            mine = sorted((r for r in told if r["kind"] in {begins, ends}), key=lambda r: r["at"])
+            if not mine or mine[-1]["kind"] == ends:
+                continue
+            last = mine[-1]
+            day = last["at"].astimezone(self.zone[a]).date()
+            recorded = [
+                h
+                for h in self.t["holds"]
+                if h["account_id"] == a
+                and h["kind"] == hold
+                and self.day_over(h["from_on"], a)
+                and h["from_on"] >= day - timedelta(days=1)
+            ]
+            good_until = last["due_on"] or day + timedelta(days=14)
+            over = hold == "promise" and self.today(a) > good_until
+            about = [i for i in self.open_claims(a) if i["issued_on"] <= day]
+            if about and not recorded and not over:
+                found.append(hold)
+        return found
 
     def since_due(self, a):
         due = min(i["due_on"] for i in self.claims_to_ask_for(a))
@@ -367,7 +440,7 @@ class _Plain:
             r["kind"]
             for r in known
             if r["account_id"] == a
-            and channel_of[r["contact_id"]] == name
+            and channel_of.get(r["contact_id"]) == name
             and r["kind"] in {"bounced", "delivered", "opened"}
         ]
         assert not reach or reach[-1] != "bounced", "bad address"

@@ -228,6 +228,8 @@ def test_forced_actions_take_what_is_scarce_first():
     # what people force is done even above the limit; then nobody else gets any
     found = decide(row(channel="phone"), row("B", channel="phone"), policy=call, book=book)
     assert {a for a, r in found.items() if r["channel"] == "phone"} == {"A", "B"}
+    beyond = "It is done beyond the limits, which had no room left."
+    assert [beyond in found[a]["reasons"] for a in "AB"] == [False, True]
 
 
 def test_forbid_amend_and_shift():
@@ -307,6 +309,17 @@ def test_an_approval_lifts_no_other_rule():
     held = tables(holds=[{"account_id": "A", "kind": "dispute", "from_on": "2026-02-01"}])
     rows = [row(action="court"), row(kind="approve", action="court")]
     assert decide(*rows, book=held)["A"]["channel"] == "none"
+
+
+def test_an_approval_taken_back_stops_what_is_not_sent_yet():
+    ledger, policy = co.Ledger.from_frames(**tables()), Everybody(catalogue())
+    force, yes = row(action="court"), row(kind="approve", action="court")
+    decisions = policy.decide(ledger, AS_OF, overrides=Overrides.from_rows([force, yes]))
+    stopped = [
+        policy.recheck(decisions, ledger, AS_OF, overrides=Overrides.from_rows(given)).stopped
+        for given in ([force, yes], [yes], [force])
+    ]
+    assert [table["code"].to_pylist() for table in stopped] == [[], [], ["APPROVAL"]]
 
 
 # Before sending ----------------------------------------------------------------------------------

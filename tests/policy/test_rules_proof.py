@@ -20,6 +20,7 @@ MEMO = (
     "same_person",
     "check_responses",
     "holds",
+    "said",
 )
 
 
@@ -106,13 +107,15 @@ def test_rules_equal_a_plain_reading_many_times(kit):
 @pytest.mark.parametrize(
     "code",
     ["PAST_DUE", "OPTED_OUT", "CONSENT", "NO_ADDRESS", "SLOT_PAST", "HOURS", "CONTACT_CAP",
-     "FIRST_CONTACT_GENTLE", "MAX_TONE_STEP", "HOLD_INSOLVENCY", "HOLD_DISPUTE"],
+     "FIRST_CONTACT_GENTLE", "MAX_TONE_STEP", "HOLD_INSOLVENCY", "HOLD_DISPUTE",
+     "SAID_DISPUTE", "SAID_PROMISE", "SAID_PAYMENT_PLAN"],
 )  # fmt: skip
 def test_the_reader_sees_a_missing_rule(kit, code):
     change = {"limits": {"contacts_per_7_days": 2, "pre_due_days": 0}}
     change["house"] = {
         "first_contact_gentle": True, "max_tone_step": 1, "min_contacts_before_agency": 2,
     }  # fmt: skip
+    change |= {"jurisdiction": "de"} if code.startswith("SAID") else {}
     for seed in range(20):
         try:
             compare(kit, kit.frames(seed, cadence_days=3, **change), [code])

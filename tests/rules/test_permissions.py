@@ -158,6 +158,48 @@ def test_a_hold_on_a_claim_takes_the_claim_away():
     assert alone.refused["HOLD_DISPUTE"] == 0
 
 
+DISPUTED = {"account_id": "A", "at": "2026-02-02T10:00Z", "kind": "disputed"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends"),
+    [("disputed", "dispute_resolved"), ("promised", "promise_broken"),
+     ("plan_accepted", "plan_broken")],
+)  # fmt: skip
+def test_what_a_customer_said_holds_until_it_is_over(kind, ends):
+    here, said = catalogue(jurisdiction="de"), {**DISPUTED, "kind": kind}
+    stopped = Case(cat=here, responses=[said])
+    assert not stopped.channels()
+    assert sum(stopped.refused[code] > 0 for code in stopped.refused if "SAID" in code) == 1
+    over = {**said, "at": "2026-02-03T10:00Z", "kind": ends}
+    assert Case(cat=here, responses=[said, over]).channels()
+    later = {**said, "at": "2026-02-05T05:00Z"}
+    assert Case(cat=here, responses=[later]).channels(), "not known before it is said"
+    assert Case(responses=[said]).channels(), "house rules go by holds"
+    paid = {"payment_id": "P", "account_id": "A", "paid_at": "2026-02-03T10:00Z", "amount": 80.0,
+            "invoice_id": "I1"}  # fmt: skip
+    newer = invoice("I2", "2026-02-04", issued="2026-02-03")
+    assert Case(cat=here, responses=[said], payments=[paid], invoices=[newer]).channels()
+
+
+def test_a_recorded_hold_takes_the_place_of_what_was_said():
+    here, more = catalogue(jurisdiction="de"), [invoice("I2", "2026-01-30")]
+    held = hold("dispute", start="2026-02-02", invoice_id="I1")
+    case = Case(cat=here, responses=[DISPUTED], holds=[held], invoices=more)
+    assert case.channels(), "the dispute is about one of the claims"
+    older = hold("dispute", start="2026-01-31", invoice_id="I1")
+    assert not Case(cat=here, responses=[DISPUTED], holds=[older], invoices=more).channels()
+
+
+def test_a_promise_holds_until_its_day_is_over():
+    here = catalogue(jurisdiction="de")
+    promise = {**DISPUTED, "kind": "promised", "at": "2026-01-20T10:00Z"}
+    assert Case(cat=here, responses=[promise]).channels(), "14 days are over"
+    for day, stands in (("2026-02-05", True), ("2026-02-04", False)):
+        case = Case(cat=here, responses=[{**promise, "due_on": day}])
+        assert bool(case.channels()) != stands
+
+
 def test_holds_on_the_person_bind_all_accounts_of_the_customer():
     same = {"customer_id": "C"}
     assert not Case(account=same, holds=[hold("insolvency", account="B")]).channels()

@@ -102,6 +102,29 @@ def demo(
 
 
 @app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="File to write.")] = Path("collections.toml"),
+    jurisdiction: Annotated[
+        str, typer.Option(help="Law to obey: de, eu, us_regf, uk_conc, none.")
+    ] = "none",
+    templates: Annotated[
+        str, typer.Option(help="Write texts to start from, too: de, en or de,en.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a complete catalogue with comments, to be made one's own."""
+    from collectopt.jobs.starting import init as write
+
+    facts = write(file, jurisdiction, languages=templates, force=force)
+    if as_json:
+        typer.echo(json.dumps({"command": "init", **facts}))
+        return
+    typer.echo(f"Wrote {file}. Change what differs in your house; every key is explained there.")
+    typer.echo(f"Check it against your book: collectopt validate BOOK --config {file}")
+
+
+@app.command()
 def validate(book: Book, config: Config = None, as_json: Json = False) -> None:
     """Check a book and list every fault."""
     from collectopt.jobs.tasks import read_book
@@ -174,6 +197,39 @@ def decide(
         seed=seed,
         resume=resume,
         overrides=overrides,
+        progress=Screen(quiet=as_json),
+    )
+    _finish(summary, as_json=as_json)
+
+
+@app.command()
+def messages(
+    decisions: Annotated[Path, typer.Argument(help="File of decisions.")],
+    book: Annotated[Path, typer.Option("--book", help="Folder of the book.")],
+    out: Annotated[Path, typer.Option("--out", help="Parquet file for the messages.")],
+    config: Config = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="What is known; default: when it was decided.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Where the customer's is not known.")] = "en",
+    payment_link: Annotated[
+        str, typer.Option(help="Such as https://pay.example/{account_id}/{decision_id}.")
+    ] = "{payment_link}",
+    contact: Annotated[str, typer.Option(help="How to get in touch.")] = "{contact}",
+    creditor: Annotated[str, typer.Option(help="Who writes.")] = "{creditor}",
+    as_json: Json = False,
+) -> None:
+    """Write the message of every contact: template, text, what is open to the cent."""
+    from collectopt.jobs.messaging import Filled
+    from collectopt.jobs.messaging import messages as write
+
+    summary = write(
+        decisions,
+        book,
+        out,
+        catalogue=_catalogue(config),
+        filled=Filled(language, payment_link, contact, creditor),
+        as_of=as_of,
         progress=Screen(quiet=as_json),
     )
     _finish(summary, as_json=as_json)
@@ -272,9 +328,12 @@ _TABLES = ("accounts", "invoices", "payments", "contacts", "responses", "holds")
 
 
 def _catalogue(path: Path | None) -> Catalogue:
+    from collectopt.rules.rules import Rules
     from collectopt.schema.catalogue import Catalogue
 
-    return Catalogue.default() if path is None else Catalogue.from_toml(path)
+    catalogue = Catalogue.default() if path is None else Catalogue.from_toml(path)
+    Rules.from_catalogue(catalogue)  # an unknown jurisdiction is told before anything runs
+    return catalogue
 
 
 def _finish(summary: Summary, *, as_json: bool) -> None:

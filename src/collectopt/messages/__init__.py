@@ -1,5 +1,15 @@
-"""Words for people: decisions explained in plain German and English."""
+"""Words for people: messages to customers, and decisions explained, in German and English."""
 
 from collectopt._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {"Language": ".letters", "in_words": ".letters"})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Language": ".letters",
+        "in_words": ".letters",
+        "Messages": ".composing",
+        "compose": ".composing",
+        "starter_templates": ".filling",
+        "lint": "collectopt.schema.wording",
+    },
+)

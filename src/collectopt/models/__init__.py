@@ -33,6 +33,7 @@ __getattr__, __dir__, __all__ = attach(
         "DelayReasons": "collectopt.models.delays",
         "PlanModel": "collectopt.models.plan_keeping",
         "Payer": "collectopt.models.plan_keeping",
+        "TemplateEffects": "collectopt.models.templates",
         "tune": "collectopt.models.tuning",
         "Tuning": "collectopt.models.tuning",
     },

@@ -115,3 +115,42 @@ def _posterior(b: Float, G: Float, V: Float, tau: Float) -> Shrunk:
     gain = np.linalg.solve(V + G @ D @ G, G @ D).T
     covariance = D - gain @ G @ D
     return Shrunk(gain @ b, covariance)
+
+
+def shrink_to(  # noqa: PLR0917
+    r: Float, s: Float, weight: Float, cluster: Int, tau: Float, scales: Sequence[float]
+) -> tuple[Shrunk, float]:
+    """Regress as :func:`shrink` does, with prior widths that are known up to one factor.
+
+    The factor is averaged over by its evidence, all being as likely before.
+
+    Parameters
+    ----------
+    r, s, weight, cluster
+        As there.
+    tau : (p,) float64
+        Prior standard deviations.
+    scales : sequence of float
+        Factors to average over.
+
+    Returns
+    -------
+    Shrunk, float
+        The posterior, and the factor (root of the mean square).
+    """
+    G = s.T @ (weight[:, None] * s)
+    b = s.T @ (weight * r)
+    if not np.trace(G) > 0.0:
+        return Shrunk(np.zeros(len(b)), np.diag(tau**2)), 1.0
+    first = np.linalg.lstsq(G + 1e-9 * np.trace(G) / len(b) * np.eye(len(b)), b, rcond=None)[0]
+    V = _score_covariance(r - s @ first, s, weight, cluster)
+    worth = np.array([_evidence(b, G, V, k * tau) for k in scales])
+    share = np.exp(worth - worth.max())
+    share /= share.sum()
+    parts = [_posterior(b, G, V, k * tau) for k in scales]
+    theta = np.asarray(share @ np.array([part.theta for part in parts]), dtype=np.float64)
+    covariance = np.zeros_like(G)
+    for weight_, part in zip(share, parts, strict=True):
+        off = part.theta - theta
+        covariance += weight_ * (part.covariance + np.outer(off, off))
+    return Shrunk(theta, covariance), float(np.sqrt(share @ np.square(scales)))

@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "OverrideKind": ".overrides",
         "Overrides": ".overrides",
         "load": ".artifact",
+        "learn_templates": ".templating",
         "decision_log": ".panel",
         "decision_outcomes": ".outcomes",
     },

@@ -187,7 +187,7 @@ def choose(setting: Setting, case: Case) -> Outcome:
     """Choose for all accounts together; accounts x actions never stands in memory."""
     names, usage, limits = setting.resources
     wanted, orders = _first_pass(setting, case, usage), setting.orders
-    forced, left, limits = orders.serve_first(wanted.best, wanted.usage, limits)
+    forced, left, limits, above = orders.serve_first(wanted.best, wanted.usage, limits)
     ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)
     u = uniforms(ids, setting.state.as_of, setting.seed)
     exploration = plan(
@@ -207,7 +207,7 @@ def choose(setting: Setting, case: Case) -> Outcome:
     allocation = allocate(left, wanted.usage, limits - exploration.reserve)
     allocation = replace(allocation, choice=np.where(forced >= 0, forced, allocation.choice))
     greedy = wanted.action[np.arange(len(ids)), allocation.choice]
-    greedy, amended = orders.amend(greedy, setting.actions)
+    greedy, amended = orders.amend(greedy, setting.actions, above)
     # no chance where the choice is an agency, a court or to stop
     chance = np.isin(setting.actions.kind[greedy], (ActionKind.WAIT, ActionKind.CONTACT))
     exploration = replace(
@@ -253,8 +253,8 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
             counts[here] = _count(allowed, actions, among)
     # to stop is a candidate only where it is worth more than to wait
     stop = classes[:, 0] == ActionKind.STOP
-    freely = ~setting.orders.forced(n)[:, None] & (best[:, stop] <= 0)
-    best[:, stop] = np.where(freely, -np.inf, best[:, stop])
+    kept = (best[:, stop] > 0) | setting.orders.forced(n)[:, None]
+    best[:, stop] = np.where(kept, best[:, stop], -np.inf)
     late = _yields(setting, best)
     yields = np.where(late, counts.sum(axis=1), 0)
     best[late, 1:], counts[late] = -np.inf, 0

@@ -153,7 +153,7 @@ class Orders:
 
     def serve_first(
         self, best: Floats, usage: Floats, limits: Floats
-    ) -> tuple[Ints, Floats, Floats]:
+    ) -> tuple[Ints, Floats, Floats, list[int]]:
         """Choose for the accounts whose action is forced, before anybody else takes of the limits.
 
         The most valuable first, each the best class that still fits, or else its best: what a
@@ -167,24 +167,30 @@ class Orders:
             For the others; who is served waits there.
         limits : ndarray (R,)
             What is left of them.
+        above : list of int
+            Accounts served beyond the limits.
         """
         choice = np.full(len(best), -1, dtype=np.int64)
         rows = np.flatnonzero(self.forced(len(best)))
         if not len(rows):
-            return choice, best, limits
-        best, left = best.copy(), limits.copy()
+            return choice, best, limits, []
+        best, left, above = best.copy(), limits.copy(), []
         for row in rows[np.lexsort((rows, -best[rows].max(axis=1)))]:
             fits = (usage <= left + 1e-9).all(axis=1) & np.isfinite(best[row])
             chosen = np.where(fits, best[row], -np.inf) if fits.any() else best[row]
             choice[row] = chosen.argmax()
+            if not fits.any():
+                above.append(int(row))
             left = left - usage[choice[row]]
         best[rows] = -np.inf
         best[rows, 0] = 0.0
-        return choice, best, np.maximum(left, 0.0)
+        return choice, best, np.maximum(left, 0.0), above
 
-    def amend(self, greedy: Ints, actions: ActionSet) -> tuple[Ints, dict[int, tuple[str, ...]]]:
+    def amend(
+        self, greedy: Ints, actions: ActionSet, above: list[int]
+    ) -> tuple[Ints, dict[int, tuple[str, ...]]]:
         """Change tone and offer of what was chosen; say, by row, what became of it."""
-        said: dict[int, tuple[str, ...]] = {}
+        said: dict[int, tuple[str, ...]] = dict.fromkeys(above, (_ABOVE,))
         if not self.by_row:
             return greedy, said
         greedy = greedy.copy()
@@ -198,7 +204,7 @@ class Orders:
                     if greedy[row] == before:
                         became = "it is so already" if aim == before else _NOT_ALLOWED
                     notes.append(f"{_capital(o)}: {became}.")
-            said[row] = tuple(notes)
+            said[row] = (*said.get(row, ()), *notes)
         return greedy, said
 
     def reasons(self, row: int, amended: Mapping[int, tuple[str, ...]]) -> list[str]:
@@ -274,6 +280,7 @@ def with_approvals(state: State, overrides: Overrides | None, snapshot: Snapshot
 
 
 _RULES = "the rules"
+_ABOVE = "It is done beyond the limits, which had no room left."
 _NOT_ALLOWED = "the law, or what people forbid, does not allow it"
 _CHANGES = (OverrideKind.AMEND, OverrideKind.TONE_OFFSET)
 

@@ -8,13 +8,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from collectopt.exceptions import InputError
+from collectopt.features.responses import PROMISE_DAYS
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.sql import query
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 TELEPHONE = ("phone", "voice")
 LONG_AGO = -(10**9)
+SAID = ("dispute", "promise", "payment_plan")
 _SPOKEN = ("answered", "promised", "plan_accepted", "refused", "disputed", "complained")
 
 
@@ -76,6 +79,59 @@ def disputed(snapshot: Snapshot, as_of: int) -> Bools:
     found = np.zeros(len(snapshot.ledger.accounts), dtype=bool)
     found[table["account"].to_numpy()[order]] = opens[order]  # in time: the last one stands
     return found[snapshot.rows["account"].to_numpy()]
+
+
+_SAID = """
+    WITH said AS (
+        SELECT account, kind, known_at, local_day, due_on,
+               CASE WHEN kind IN ('disputed', 'dispute_resolved') THEN 'dispute'
+                    WHEN kind IN ('promised', 'promise_broken') THEN 'promise'
+                    ELSE 'payment_plan' END AS hold
+        FROM responses
+        WHERE epoch_us(known_at) < {as_of} AND kind IN ('disputed', 'dispute_resolved',
+              'promised', 'promise_broken', 'plan_accepted', 'plan_broken')
+        -- at the same instant what stops comes last: the strict side
+        QUALIFY row_number() OVER (PARTITION BY account, hold ORDER BY known_at DESC,
+            kind IN ('disputed', 'promised', 'plan_accepted') DESC) = 1
+    )
+    SELECT r.row, s.hold
+    FROM said s JOIN rows r USING (account)
+    WHERE s.kind IN ('disputed', 'promised', 'plan_accepted')
+      AND (s.hold <> 'promise' OR r.day <= coalesce(s.due_on, s.local_day + {promise_days}))
+      AND EXISTS (FROM claims c WHERE c.row = r.row AND c.issued_on <= s.local_day)
+      AND NOT EXISTS (FROM holds h WHERE h.account = s.account AND h.kind = s.hold
+                      AND epoch_us(h.known_at) < {as_of} AND h.from_on >= s.local_day - 1)
+"""
+
+
+def said(snapshot: Snapshot, as_of: int) -> dict[str, Bools]:
+    """Disputes, promises and plans that customers told of, and that nobody recorded as a hold.
+
+    What was said stands until a later response ends it, until a hold is recorded for it (the hold
+    counts then), until everything issued by that day is paid, or, for a promise, until its day is
+    over.
+
+    Returns
+    -------
+    dict of str to bool array (n,)
+        By kind of hold: dispute, promise, payment_plan.
+    """
+    timeline = snapshot.ledger.timeline
+    found = query(
+        _SAID.format(as_of=as_of, promise_days=PROMISE_DAYS),
+        {
+            "responses": timeline.responses.select(
+                ["account", "kind", "known_at", "local_day", "due_on"]
+            ),
+            "rows": snapshot.rows.select(["row", "account", "day"]),
+            "claims": snapshot.claims.select(["row", "issued_on"]),
+            "holds": timeline.holds.select(["account", "kind", "known_at", "from_on"]),
+        },
+    )
+    masks = {kind: np.zeros(len(snapshot), dtype=bool) for kind in SAID}
+    for row, kind in zip(found["row"].to_numpy(), found["hold"].to_pylist(), strict=True):
+        masks[kind][row] = True
+    return masks
 
 
 def zone_unknown(snapshot: Snapshot) -> Bools:

@@ -93,6 +93,36 @@ class Hold(Permission):
 
 
 @dataclass(frozen=True)
+class Said(Permission):
+    """What a customer said holds like a recorded hold, until somebody records one or it is over."""
+
+    kind: str = "dispute"
+    rank: ClassVar[Precedence] = Precedence.HOLD
+    unit: ClassVar[Unit] = Unit.ACCOUNT
+
+    @property
+    def code(self) -> str:  # type: ignore[override]
+        """SAID_ and the kind of hold."""
+        return f"SAID_{self.kind.upper()}"
+
+    @property
+    def source(self) -> str:  # type: ignore[override]
+        """Where the rule stands."""
+        return HOLDS[self.kind][0]
+
+    @property
+    def reason(self) -> str:  # type: ignore[override]
+        """Plain words."""
+        return f"{HOLDS[self.kind][1]}, as the customer said"
+
+    def refuse(self, state: State, layout: Layout, rows: slice) -> Bools:  # noqa: ARG002
+        """Refuse everything meanwhile."""
+        if state.said is None:
+            return np.ones((len(state.clock[rows]), 1), dtype=bool)
+        return state.said[self.kind][rows, None]
+
+
+@dataclass(frozen=True)
 class PastDue(Permission):
     """Nothing before the local day after the due date, or so many days before it."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectopt.exceptions import CatalogueError, InputError
+from collectopt.rules.facts import SAID
 from collectopt.rules.layout import Layout, Unit
 from collectopt.rules.packs import number
 from collectopt.rules.permissions import (
@@ -28,6 +29,7 @@ from collectopt.rules.permissions import (
     PastDue,
     Permission,
     QuietHours,
+    Said,
     SlotPast,
     ToneTable,
 )
@@ -44,6 +46,7 @@ from collectopt.rules.us_uk import (
     TimeBarred,
 )
 from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.mistakes import did_you_mean
 
 _ALL = slice(None)
 JURISDICTIONS = ("none", "de", "eu", "us_regf", "uk_conc")
@@ -150,8 +153,9 @@ class Rules:
         """Take the rules that every deployment needs, and those of the jurisdiction.
 
         ``jurisdiction``: "none" (house rules only), "eu" (approval of agency and court on
-        consumers), "de" (that, and quiet hours), "us_regf" (calls, hours, consent, disputes of
-        Regulation F), "uk_conc" (reasonable hours, disputes, old claims, approval).
+        consumers), "de" (that, quiet hours, and what customers said of disputes, promises and
+        plans), "us_regf" (calls, hours, consent, disputes of Regulation F), "uk_conc" (reasonable
+        hours, disputes, old claims, approval).
 
         Raises
         ------
@@ -164,11 +168,14 @@ class Rules:
                 "jurisdiction",
                 expected=f"one of {', '.join(JURISDICTIONS)}",
                 found=repr(catalogue.jurisdiction),
-                hint='Take "none" for house rules only, or give NextBestAction rules=... .',
+                hint=did_you_mean(catalogue.jurisdiction, JURISDICTIONS)
+                or 'Take "none" for house rules only, or give NextBestAction rules=... .',
             )
         house, cap = catalogue.house, catalogue.limits.contacts_per_7_days
         names = catalogue.channel_names
         rules: list[Permission] = [Hold(kind) for kind in HOLDS]
+        if catalogue.jurisdiction == "de":
+            rules += [Said(kind) for kind in SAID]
         rules += [PastDue(catalogue.limits.pre_due_days), OptedOut(), Consent(names), NoAddress()]
         rules += [SlotPast(), Hours(catalogue.channels)]
         if catalogue.jurisdiction == "de":

@@ -84,6 +84,7 @@ class State:
         Belief of the policy, 0 to 1: probability of financial distress; how unclear it is why the
         account is late. None, or nan = the policy does not know.
     call_days, conversation_day, disputed, zone_unknown : arrays or None
+    said : mapping of str to bool array (n,), or None
         See :mod:`collectopt.rules.facts`. None = nobody asked for it; rules that need it refuse.
     segments : bool array (n, entries) or None
         Which entries of the catalogue's table of tones hold; None = it has none.
@@ -121,6 +122,7 @@ class State:
     zone_unknown: Bools | None = None
     segments: Bools | None = None
     approved: Bools | None = None
+    said: Mapping[str, Bools] | None = None
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -173,6 +175,7 @@ class State:
             disputed=facts.disputed(snapshot, as_of),
             zone_unknown=facts.zone_unknown(snapshot),
             segments=facts.segments(snapshot, catalogue, history["days_past_due"]),
+            said=facts.said(snapshot, as_of) if catalogue.jurisdiction == "de" else None,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
+import zoneinfo
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,14 +12,26 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from collectopt.exceptions import CatalogueError, Fault
+from collectopt.schema import mistakes
 from collectopt.schema.actions import ActionKind, ActionSet
+from collectopt.schema.mistakes import did_you_mean
 from collectopt.schema.tables import CURRENCIES
+from collectopt.schema.templates import Template, check_templates, read_texts
 from collectopt.schema.times import is_timezone
 
 Euro = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Hour = Annotated[float, Field(ge=0, le=24)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z][a-z0-9_]*$")]
+_FIRMNESS = {  # of names that leave no doubt
+    **dict.fromkeys(("friendly", "gentle", "soft", "warm", "polite", "cooperative"), 0),
+    **dict.fromkeys(("neutral", "factual"), 1),
+    **dict.fromkeys(("firm", "serious", "strict", "final"), 2),
+}
 _SPECIAL = {kind.channel for kind in ActionKind if kind is not ActionKind.CONTACT}
+
+
+def _wrong(key: str, expected: str, found: str, hint: str) -> CatalogueError:
+    return CatalogueError([Fault("catalogue", key, expected, found, hint=hint)])
 
 
 class _Model(BaseModel):
@@ -54,26 +67,56 @@ class Channel(_Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.name in _SPECIAL:
-            raise ValueError(f"{self.name!r} is no channel to be declared: it always exists")
+            hint = "That action exists without a channel; see the tables [agency] and [court]."
+            raise _wrong("name", "the name of a channel", repr(self.name), hint)
         if self.hours is not None and self.hours[0] >= self.hours[1]:
-            raise ValueError("hours must rise, such as [8, 21]")
+            hint = "Contacts over midnight cannot be declared."
+            raise _wrong("hours", "hours that rise, such as [8, 21]", str([*self.hours]), hint)
         return self
 
 
 class Tones(_Model):
-    """Tones from mild to firm."""
+    """Tones from mild to firm.
+
+    Attributes
+    ----------
+    order : tuple of str
+        The mildest comes first: some rules ask for it.
+    """
 
     order: Annotated[tuple[Name, ...], Field(min_length=1)] = ("friendly", "neutral", "firm")
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        known = [(name, _FIRMNESS[name]) for name in self.order if name in _FIRMNESS]
+        for (first, level), (second, next_level) in itertools.pairwise(known):
+            if level > next_level:
+                found = f"{second!r} after {first!r}"
+                hint = "Rules count on the mildest coming first."
+                raise _wrong("order", "tones from mild to firm", found, hint)
+        return self
+
 
 class Offers(_Model):
-    """What may be offered; "none" always is."""
+    """What may be offered with a contact.
+
+    Attributes
+    ----------
+    names : tuple of str
+        "none" = no offer; keep it, or every contact makes an offer.
+    """
 
     names: Annotated[tuple[Name, ...], Field(min_length=1)] = ("none",)
 
 
 class Slots(_Model):
-    """Local hours at which contacts may start."""
+    """When contacts may start.
+
+    Attributes
+    ----------
+    hours : tuple of float
+        Local hours of the account, 0 to 24; 19.5 = 19:30.
+    """
 
     hours: Annotated[tuple[Annotated[float, Field(ge=0, lt=24)], ...], Field(min_length=1)] = (
         8.0,
@@ -165,7 +208,10 @@ class House(_Model):
         Accounts of one customer that may be contacted in one run, whoever the creditors are; the
         most valuable go first. None = as many as contacts_per_7_days leaves.
     tones : tuple of SegmentTone or None
-        The firmest tone by segment.
+        The firmest tone (highest) by segment: customer_type, min_days_past_due,
+        max_days_past_due, a column of accounts with a value. What is not given holds for all.
+    digital_needs_links : bool
+        Every template of a digital channel has a payment link and a contact option.
     """
 
     first_contact_gentle: bool = True
@@ -175,6 +221,7 @@ class House(_Model):
     doubt: Annotated[float, Field(gt=0, le=1)] = 0.8
     reminders_per_customer: Annotated[int, Field(gt=0)] | None = None
     tones: tuple[SegmentTone, ...] | None = None
+    digital_needs_links: bool = True
 
 
 class PlanLimits(_Model):
@@ -238,6 +285,37 @@ class External(_Model):
 class Catalogue(_Model):
     """Channels, tones, offers, slots, limits, house rules and values.
 
+    Attributes
+    ----------
+    horizon_days : int
+        Outcomes are counted so many days from a decision on.
+    cadence_days : int
+        Days from one run of decisions to the next; a contact is planned on one of them.
+    discount_rate : float
+        Time value of money, a year, as a share: 0.08 = 8 %.
+    jurisdiction : str
+        Law that is obeyed: "de", "eu", "us_regf", "uk_conc"; "none" = house rules alone.
+    explore : float
+        Share of accounts, 0 to 1, that get a random permitted action, so that effects are learnt.
+    timezone : str
+        IANA name: midnight of bare dates, and accounts without one of their own.
+    currency : str
+        ISO 4217 code of all costs and values, and of the book.
+    channels : tuple of Channel
+    tones : Tones
+    offers : Offers
+    slots : Slots
+    limits : Limits
+    house : House
+    plans : PlanLimits
+    value : Value
+    agency : External or None
+        Hand-over to an agency is an action only with this table.
+    court : External or None
+        A court order is an action only with this table.
+    templates : tuple of Template
+        Those that fit an action compete by what they are found to change.
+
     Examples
     --------
     >>> catalogue = Catalogue.from_dict(
@@ -250,7 +328,7 @@ class Catalogue(_Model):
 
     horizon_days: Annotated[int, Field(gt=0)] = 28
     cadence_days: Annotated[int, Field(gt=0)] = 7
-    discount_rate: Annotated[float, Field(ge=0, lt=10)] = 0.08
+    discount_rate: Annotated[float, Field(ge=0, le=1)] = 0.08
     jurisdiction: str = "none"
     explore: Annotated[float, Field(ge=0, le=1)] = 0.0
     timezone: str = "UTC"
@@ -265,24 +343,29 @@ class Catalogue(_Model):
     value: Value = Value()
     agency: External | None = None
     court: External | None = None
+    templates: tuple[Template, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for what, names in (
-            ("channels", self.channel_names),
-            ("tones", self.tone_names),
-            ("offers", self.offers.names),
-        ):
-            twice = sorted({n for n in names if names.count(n) > 1})
-            if twice:
-                raise ValueError(f"{what}: {', '.join(twice)} more than once")
-        strange = [e.highest for e in self.house.tones or () if e.highest not in self.tone_names]
-        if strange:
-            raise ValueError(f"house.tones: {strange[0]!r} is none of {', '.join(self.tone_names)}")
+        faults = [
+            *mistakes.repeated("channels.{}.name", self.channel_names),
+            *mistakes.repeated("tones.order.{}", self.tone_names),
+            *mistakes.repeated("offers.names.{}", self.offers.names),
+        ]
         if self.currency not in CURRENCIES:
-            raise ValueError(f"currency: {self.currency!r} is no ISO 4217 code")
+            hint = did_you_mean(self.currency, CURRENCIES)
+            faults += _wrong("currency", "an ISO 4217 code", repr(self.currency), hint).faults
         if not is_timezone(self.timezone):
-            raise ValueError(f"timezone: {self.timezone!r} is no IANA time zone")
+            hint = did_you_mean(self.timezone, zoneinfo.available_timezones())
+            faults += _wrong("timezone", "an IANA time zone", repr(self.timezone), hint).faults
+        for j, entry in enumerate(self.house.tones or ()):
+            if entry.highest not in self.tone_names:
+                key, hint = f"house.tones.{j}.highest", did_you_mean(entry.highest, self.tone_names)
+                names = f"one of {', '.join(self.tone_names)}"
+                faults += _wrong(key, names, repr(entry.highest), hint).faults
+        faults += check_templates(self)
+        if faults:
+            raise CatalogueError(faults)
         return self
 
     @classmethod
@@ -300,12 +383,36 @@ class Catalogue(_Model):
             Lists every entry that is wrong.
         """
         try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise CatalogueError([Fault(str(path), None, "a TOML file", "no such file")]) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+            hint = "Make one with: collectopt init"
+            fault = Fault(str(path), None, "a TOML file", "no such file", hint=hint)
+            raise CatalogueError([fault]) from None
+        except (UnicodeDecodeError, IsADirectoryError) as error:
             raise CatalogueError([Fault(str(path), None, "valid TOML", str(error))]) from None
-        return cls.from_dict(data, source=str(path))
+        return cls.from_text(text, source=str(path), folder=Path(path).parent)
+
+    @classmethod
+    def from_text(
+        cls, text: str, source: str = "catalogue", folder: Path | None = None
+    ) -> Catalogue:
+        """Read TOML; errors as :meth:`from_toml`, with the lines at fault.
+
+        Parameters
+        ----------
+        text : str
+        source : str
+            Names it in errors.
+        folder : Path or None
+            Where texts of templates lie that are files of their own.
+        """
+        try:
+            data = tomllib.loads(text)
+            return cls.model_validate(data if folder is None else read_texts(data, folder))
+        except tomllib.TOMLDecodeError as error:
+            raise CatalogueError([mistakes.syntax(error, source, text)]) from None
+        except ValidationError as error:
+            raise CatalogueError(mistakes.faults(error, cls, source, text)) from None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], source: str = "catalogue") -> Catalogue:
@@ -313,7 +420,7 @@ class Catalogue(_Model):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise CatalogueError(_faults(error, source)) from None
+            raise CatalogueError(mistakes.faults(error, cls, source)) from None
 
     @classmethod
     def default(cls) -> Catalogue:
@@ -322,7 +429,13 @@ class Catalogue(_Model):
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON; :meth:`from_dict` reads them back."""
-        return self.model_dump(mode="json", exclude_none=True)
+        data = self.model_dump(mode="json", exclude_none=True)
+        # Said only where it is set: a catalogue without templates keeps the version it had.
+        if not self.templates:
+            del data["templates"]
+        if self.house.digital_needs_links:
+            del data["house"]["digital_needs_links"]
+        return data
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -367,16 +480,3 @@ class Catalogue(_Model):
 
 def _inside(hour: float, hours: tuple[float, float]) -> bool:
     return hours[0] <= hour < hours[1]
-
-
-def _faults(error: ValidationError, source: str) -> list[Fault]:
-    faults = []
-    for entry in error.errors(include_url=False):
-        where = ".".join(str(part) for part in entry["loc"]) or None
-        found = repr(entry["input"])
-        message = entry["msg"].removeprefix("Value error, ")
-        unknown = entry["type"] == "extra_forbidden"
-        expected = "no such key" if unknown else message[0].lower() + message[1:]
-        hint = "Check the spelling against the documented keys." if unknown else ""
-        faults.append(Fault(source, where, expected, found[:80], hint=hint))
-    return faults

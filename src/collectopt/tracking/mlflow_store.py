@@ -18,6 +18,7 @@ from collectopt.evaluation.result import BacktestResult
 from collectopt.exceptions import ArtifactError, InputError
 from collectopt.policy import Policy
 from collectopt.policy import load as load_policy
+from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.times import AsOf, to_instant
 
@@ -104,7 +105,7 @@ def log_training(
         "policy_version": policy.version,
         "collectopt": __version__,
         **{f"rows_{table}": ledger.table(table).num_rows for table in _TABLES},
-        **{f"catalogue_{key}": value for key, value in _flat(policy.catalogue.to_dict())},
+        **{f"catalogue_{key}": value for key, value in _flat(_settings(policy.catalogue))},
         **(parameters or {}),
     }
     tags = {"collectopt.fingerprint": ledger.fingerprint, "collectopt.policy": policy.version}
@@ -305,6 +306,11 @@ def _metrics(backtest: BacktestResult | None, kpis: Kpis | None) -> dict[str, fl
             f"kpi_{row.name}": float(row.value) for row in kpis.rows if row.value == row.value
         }
     return found
+
+
+def _settings(catalogue: Catalogue) -> dict[str, Any]:
+    """All but the texts, which are no parameters; the policy's folder holds them."""
+    return {key: value for key, value in catalogue.to_dict().items() if key != "templates"}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
