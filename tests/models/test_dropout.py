@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,23 @@ def test_contacts_to_those_who_leave_anyway_are_not_blamed(monthly, unpaid):
     assert np.square(z).mean() < 1 + 3 * 0.5
     if unpaid:
         assert min(wrong) > 3
+
+
+def test_people_who_see_who_leaves_are_not_to_blame():
+    """Nothing that is sent drives anybody away; people call half of those about to leave."""
+    z, wrong = [], []
+    for seed in range(4):
+        seen, _ = world(seed, np.zeros(2))
+        last = seen.invoices.shape[1] - 1 - (seen.invoices[:, ::-1] > 0).argmax(axis=1)
+        called = np.flatnonzero((last < 45) & (np.random.default_rng(seed).random(len(last)) < 0.5))
+        contacts, by_hand = seen.contacts.copy(), np.zeros(seen.state.shape, dtype=bool)
+        contacts[called, last[called], 1] += 1.0
+        by_hand[called, last[called]] = True
+        for marks, found in ((by_hand, z), (None, wrong)):
+            lost = fit_drop_out(replace(seen, contacts=contacts, by_hand=marks), PRIOR, LOOSE)
+            found += list(lost.effect / np.sqrt(np.diag(lost.covariance)))
+    assert np.square(z).mean() < 1 + 3 * 0.5
+    assert min(wrong[1::2]) > 3
 
 
 @pytest.mark.parametrize("monthly", [True, False])

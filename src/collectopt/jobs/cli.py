@@ -179,6 +179,10 @@ def decide(
             "--resume", help="Keep OUT if it holds exactly this run: book, policy, time, seed."
         ),
     ] = False,
+    overrides: Annotated[
+        Path | None,
+        typer.Option("--overrides", help="What people decided for accounts: CSV or parquet."),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -192,6 +196,7 @@ def decide(
         as_of=as_of,
         seed=seed,
         resume=resume,
+        overrides=overrides,
         progress=Screen(quiet=as_json),
     )
     _finish(summary, as_json=as_json)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from collectopt.exceptions import ArtifactError, InputError
 from collectopt.jobs.tasks import RUN, Progress, read_book
 from collectopt.policy import load
+from collectopt.policy.overrides import Overrides
 from collectopt.schema.decisions import SCHEMA, Decisions, Explanation
 
 
@@ -28,7 +29,8 @@ class Replay:
     file : Path
         Where it was found.
     run : dict
-        What it was made of: fingerprint of the book, policy_version, as_of, seed, collectopt.
+        What it was made of: fingerprint of the book, policy_version, as_of, seed, collectopt;
+        overrides, the hash of what people decided, if anything.
     same : bool
         Whether every column came out the same, byte for byte.
     differences : dict of str to (then, now)
@@ -69,7 +71,7 @@ def replay(
         The policy is not the one that decided.
     """
     with progress.step("looking for the decision"):
-        file, run, then = _found(decision_id, decisions)
+        file, run, then, people = _found(decision_id, decisions)
     with progress.step("reading the policy"):
         policy = load(model)
     if policy.version != run["policy_version"]:
@@ -80,7 +82,9 @@ def replay(
     with progress.step("reading the book"):
         ledger = read_book(book, policy.catalogue)
     with progress.step("deciding again"):
-        made: Decisions = policy.decide(ledger, as_of=run["as_of"], rng=run["seed"])
+        made: Decisions = policy.decide(
+            ledger, as_of=run["as_of"], rng=run["seed"], overrides=people
+        )
     row = pc.index(made.table["decision_id"], decision_id).as_py()
     account = then["account_id"][0].as_py()
     if row < 0:
@@ -110,7 +114,8 @@ def replay(
 
 def _same(then: pa.ChunkedArray, now: pa.ChunkedArray) -> bool:
     """Equal to the last bit, nan included."""
-    one, two = (pa.table({"x": column.combine_chunks()}).combine_chunks() for column in (then, now))
+    # made anew: what lies in memory beneath a null is nobody's business
+    one, two = (pa.table({"x": pa.array(c.to_pylist(), c.type)}) for c in (then, now))
     sinks = [pa.BufferOutputStream() for _ in range(2)]
     for sink, table in zip(sinks, (one, two), strict=True):
         with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -125,7 +130,9 @@ def _files(decisions: Path) -> Iterator[Path]:
         yield decisions
 
 
-def _found(decision_id: str, decisions: Path) -> tuple[Path, dict[str, Any], pa.Table]:
+def _found(
+    decision_id: str, decisions: Path
+) -> tuple[Path, dict[str, Any], pa.Table, Overrides | None]:
     if not decisions.exists():
         raise InputError.of(
             str(decisions), None, expected="a file of decisions, or a folder", found="nothing there"
@@ -151,7 +158,8 @@ def _found(decision_id: str, decisions: Path) -> tuple[Path, dict[str, Any], pa.
                 expected="decisions written by `collectopt decide`",
                 found="a file that does not say what they were made of",
             )
-        return file, note["run"], table.replace_schema_metadata(None).cast(SCHEMA)
+        people = Overrides.from_rows(note["overrides"]) if "overrides" in note else None
+        return file, note["run"], table.replace_schema_metadata(None).cast(SCHEMA), people
     raise InputError.of(
         str(decisions),
         "decision_id",

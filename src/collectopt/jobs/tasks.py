@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from collectopt.exceptions import InputError
 from collectopt.models import PaymentModel
 from collectopt.policy import NextBestAction, load
 from collectopt.policy.base import MARKER, Policy
+from collectopt.policy.overrides import Overrides
 from collectopt.schema.atomic import atomic_file, check_folder
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.decisions import SCHEMA, Decisions
@@ -171,6 +173,7 @@ def decide(
     progress: Progress,
     seed: int = 0,
     resume: bool = False,
+    overrides: Path | None = None,
 ) -> Summary:
     """Decide for every account with an open claim and write the decisions.
 
@@ -185,7 +188,10 @@ def decide(
     seed : int
         Seed of the exploration.
     resume : bool
-        Keep `out` if it already holds exactly this run: same book, policy, time and seed.
+        Keep `out` if it already holds exactly this run: same book, policy, time, seed, overrides.
+    overrides : Path or None
+        CSV or parquet file of what people decided. It is kept beside the decisions, so that these
+        can be made again.
 
     Returns
     -------
@@ -210,12 +216,15 @@ def decide(
         "seed": seed,
         "collectopt": __version__,
     }
+    given = None if overrides is None else read_overrides(overrides)
+    if given is not None:
+        run["overrides"] = given.digest
     found = _finished(out, run) if resume else None
     if found is None:
         with progress.step("deciding"):
-            decisions = policy.decide(ledger, as_of=moment, rng=seed)
+            decisions = policy.decide(ledger, as_of=moment, rng=seed, overrides=given)
         with progress.step("writing"):
-            _write(decisions, out, run)
+            _write(decisions, out, run, given)
         found = _Found(decisions.counts(), dict(decisions.fallbacks), float(value(decisions)))
     facts = {
         "command": "decide",
@@ -240,9 +249,34 @@ class _Found:
     value: float
 
 
-def _write(decisions: Decisions, out: Path, run: dict[str, Any]) -> None:
+def read_overrides(path: Path) -> Overrides:
+    """Read what people decided from a CSV or parquet file.
+
+    Raises
+    ------
+    InputError
+        It is no such file, or some of it is wrong.
+    """
+    try:
+        if path.suffix == ".csv":
+            # text throughout: an account 007 stays one
+            with path.open(newline="", encoding="utf-8") as file:
+                return Overrides.from_rows(list(csv.DictReader(file)))
+        return Overrides.from_frame(pq.read_table(path))
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise InputError.of(
+            str(path), None, expected="a CSV or parquet file of overrides", found=str(error)[:80]
+        ) from None
+
+
+def _write(
+    decisions: Decisions, out: Path, run: dict[str, Any], overrides: Overrides | None
+) -> None:
     """Write decisions with what they were made of, so that a finished run is recognised."""
-    note = json.dumps({"run": run, "fallbacks": dict(decisions.fallbacks)})
+    entries: dict[str, Any] = {"run": run, "fallbacks": dict(decisions.fallbacks)}
+    if overrides is not None:
+        entries["overrides"] = overrides.to_rows()
+    note = json.dumps(entries)
     table = decisions.table.replace_schema_metadata({RUN: note.encode()})
     with atomic_file(out) as part:
         pq.write_table(table, part)

@@ -54,6 +54,9 @@ class Weeks:
     states : int
     decided : (A, W) bool, optional
         Whether it was decided that week on a contact or none. None: not known.
+    by_hand : (A, W) bool, optional
+        Whether a person decided that week. People see who is about to leave, so such a week tells
+        nothing of what contacts do; it counts as time all the same. None: never.
     """
 
     invoices: Int
@@ -61,6 +64,7 @@ class Weeks:
     contacts: Float
     states: int
     decided: npt.NDArray[np.bool_] | None = None
+    by_hand: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,11 +206,19 @@ def _design(seen: Weeks) -> npt.NDArray[np.float32]:
 
 
 def _usual(seen: Weeks, contacts: Float) -> Float:
-    """Give the mean exposure to contacts of weeks in the same state, (A, W)."""
+    """Give the mean exposure to contacts of weeks in the same state, (A, W).
+
+    Where a person decided, it is the week's own: nothing is left of it.
+    """
     place = seen.state if seen.decided is None else seen.state + seen.states * seen.decided
-    count = np.maximum(np.bincount(place.reshape(-1)), 1)
-    mean: Float = np.bincount(place.reshape(-1), weights=contacts.reshape(-1)) / count
-    return mean[place]
+    if seen.by_hand is None:
+        count = np.maximum(np.bincount(place.reshape(-1)), 1)
+        mean: Float = np.bincount(place.reshape(-1), weights=contacts.reshape(-1)) / count
+        return mean[place]
+    own, size = ~seen.by_hand, int(place.max(initial=0)) + 1
+    count = np.maximum(np.bincount(place[own], minlength=size), 1)
+    mean = np.bincount(place[own], weights=contacts[own], minlength=size) / count
+    return np.where(seen.by_hand, contacts, mean[place])
 
 
 def _expect(data: _Data, hazard: Float, rhythm: Float) -> tuple[Float, Float]:

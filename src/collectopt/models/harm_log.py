@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from collectopt.models.dropout import Weeks
 from collectopt.models.harm_prior import tiring
 from collectopt.schema.ledger import Ledger
-from collectopt.schema.tables import NO_CONTACT
+from collectopt.schema.tables import NO_CONTACT, OVERRIDE
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
@@ -144,6 +144,11 @@ def read_weeks(
     if pc.any(pc.equal(waits["channel"], "none")).as_py():
         cell, inside = cells(_ints(waits["account"]), _ints(waits["known_at"]))
         decided = np.bincount(cell[inside], minlength=state.size).reshape(shape) > 0
+    people = waits.filter(pc.fill_null(pc.starts_with(waits["policy"], OVERRIDE), False))
+    by_hand = None
+    if len(people):
+        cell, inside = cells(_ints(people["account"]), _ints(people["known_at"]))
+        by_hand = np.bincount(cell[inside], minlength=state.size).reshape(shape) > 0
     cell, inside = cells(contacts.account, contacts.at)
     exposure = np.zeros((*shape, tones))
     for tone in range(tones):
@@ -152,7 +157,7 @@ def read_weeks(
         exposure[:, :, tone] = np.bincount(
             cell[rows], weights=weight, minlength=state.size
         ).reshape(shape)
-    return Weeks(invoices, state, exposure, len(LATE) + 1, decided)
+    return Weeks(invoices, state, exposure, len(LATE) + 1, decided, by_hand)
 
 
 def _lateness(ledger: Ledger, as_of: np.datetime64, place: Int, owners: int, starts: Int) -> Int:

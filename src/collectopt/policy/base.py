@@ -6,6 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,6 +17,8 @@ from collectopt import __version__
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.policy.draws import seed_of
 from collectopt.policy.engine import Bools, Case, Setting
+from collectopt.policy.orders import Orders, check, with_approvals
+from collectopt.policy.overrides import Overrides
 from collectopt.policy.rechecking import Judge, Recheck, recheck
 from collectopt.policy.record import decide
 from collectopt.rules.layout import Layout
@@ -117,7 +120,14 @@ class Policy(ABC):
             raise NotFittedError.of(self, "version")
         return self._version
 
-    def decide(self, ledger: Ledger, as_of: AsOf, rng: int | np.random.Generator = 0) -> Decisions:
+    def decide(
+        self,
+        ledger: Ledger,
+        as_of: AsOf,
+        rng: int | np.random.Generator = 0,
+        *,
+        overrides: Overrides | None = None,
+    ) -> Decisions:
         """Decide for every account with an open claim.
 
         Parameters
@@ -128,6 +138,10 @@ class Policy(ABC):
             A bare date means local midnight of the catalogue's time zone.
         rng : int or Generator
             Seed of the exploration. The same inputs and seed give the same bytes.
+        overrides : Overrides or None
+            What people decided for single accounts; those that hold on the account's local day
+            count. Nothing is left to chance there, and `policy_version` begins with "override":
+            kept as `policy` of a contact, learning leaves it out of effects.
 
         Returns
         -------
@@ -143,12 +157,20 @@ class Policy(ABC):
         seed = seed_of(rng)
         check_currency(ledger, self.catalogue)
         snapshot = Snapshot(ledger, to_instant(as_of, self.catalogue.timezone))
-        return self._decided(snapshot, seed, self.catalogue)
+        check(overrides, snapshot, self.catalogue)
+        return self._decided(snapshot, seed, self.catalogue, overrides)
 
-    def _decided(self, snapshot: Snapshot, seed: int, catalogue: Catalogue) -> Decisions:
+    def _decided(
+        self,
+        snapshot: Snapshot,
+        seed: int,
+        catalogue: Catalogue,
+        overrides: Overrides | None = None,
+    ) -> Decisions:
         """Decide for a snapshot, within the limits of a catalogue that is else the policy's own."""
         layout = Layout.of(catalogue.actions)
         state = self._aware(snapshot, State.of(snapshot, catalogue, layout))
+        state = with_approvals(state, overrides, snapshot)
         case, undecidable = self._case(snapshot, state)
         setting = Setting(
             snapshot,
@@ -162,9 +184,21 @@ class Policy(ABC):
             undecidable,
             self.explores_evenly,
         )
+        if overrides:
+            orders = Orders.of(overrides, snapshot, state, layout, rules=self.rules)
+            free = ~orders.forced(len(state))  # a person needs no forecast
+            undecidable = {why: mask & free for why, mask in undecidable.items()}
+            setting = replace(setting, orders=orders, undecidable=undecidable)
         return decide(setting, case)
 
-    def recheck(self, decisions: Decisions, ledger: Ledger, now: AsOf) -> Recheck:
+    def recheck(
+        self,
+        decisions: Decisions,
+        ledger: Ledger,
+        now: AsOf,
+        *,
+        overrides: Overrides | None = None,
+    ) -> Recheck:
         """Hold decisions against the rules once more, before they are carried out.
 
         Parameters
@@ -176,6 +210,9 @@ class Policy(ABC):
             `decision_id`, do not count against themselves.
         now : str, date or aware datetime
             Only what was known before it is used.
+        overrides : Overrides or None
+            As they stand now. What was forced goes by contact policy only while it still is; what
+            a person has forbidden since, or decided otherwise, is stopped (code OVERRIDE).
 
         Returns
         -------
@@ -183,7 +220,8 @@ class Policy(ABC):
             What may still go, and what is stopped by which rule.
         """
         moment = to_instant(now, self.catalogue.timezone)
-        return recheck(decisions, ledger, moment, Judge(self.catalogue, self.rules, self._aware))
+        judge = Judge(self.catalogue, self.rules, self._aware, overrides)
+        return recheck(decisions, ledger, moment, judge)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted policy to a folder; it appears whole or not at all.

@@ -14,6 +14,7 @@ from collectopt.policy.allocation import Allocation, allocate
 from collectopt.policy.bounded import Spent, within_budget
 from collectopt.policy.draws import uniforms
 from collectopt.policy.exploration import Exploration, plan
+from collectopt.policy.orders import Orders
 from collectopt.policy.protected import protected
 from collectopt.policy.tilted import Tally, Tilted
 from collectopt.rules.layout import Layout
@@ -98,6 +99,7 @@ class Setting:
     version: str
     undecidable: Mapping[str, Bools] = field(default_factory=dict)  # by reason; they wait
     even: bool = False  # whether exploration draws channels all alike, not by what they cost
+    orders: Orders = field(default_factory=Orders)  # what people decided
 
     @property
     def actions(self) -> ActionSet:
@@ -184,6 +186,8 @@ class Outcome:
         Uniform numbers for the exploring draw.
     spent : Spent or None
         What exploring is expected to cost; None: the catalogue sets it no bounds.
+    amended : mapping of int to tuple of str
+        What became of changes that people ordered, by row.
     """
 
     wanted: Wanted
@@ -194,28 +198,37 @@ class Outcome:
     prices: Mapping[str, float]
     u: Floats
     spent: Spent | None = None
+    amended: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def choose(setting: Setting, case: Case) -> Outcome:
     """Choose for all accounts together; accounts x actions never stands in memory."""
     names, usage, _ = setting.resources
-    wanted = _first_pass(setting, case, usage)
+    wanted, orders = _first_pass(setting, case, usage), setting.orders
     ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)
     u = uniforms(ids, setting.state.as_of, setting.seed)
-    exploration, allocation, spent = _explored(setting, case, wanted, u[:, :2])
+    exploration, allocation, spent, above = _explored(setting, case, wanted, u[:, :2])
     greedy = wanted.action[np.arange(len(ids)), allocation.choice]
+    greedy, amended = orders.amend(greedy, setting.actions, above)
     rival, rival_value = _rival(wanted, allocation)
     prices = {n: float(p) for n, p in zip(names, allocation.prices, strict=True) if p > 0}
-    return Outcome(wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:], spent=spent)
+    return Outcome(
+        wanted, exploration, greedy, rival, rival_value, prices, u[:, 2:], spent, amended
+    )
 
 
 def _explored(
     setting: Setting, case: Case, wanted: Wanted, u: Floats
-) -> tuple[Exploration, Allocation, Spent | None]:
-    """Plan who explores, and choose for the others within what that leaves of the limits."""
+) -> tuple[Exploration, Allocation, Spent | None, list[int]]:
+    """Plan who explores, and choose for the others within what that leaves of the limits.
+
+    What people force comes first of all; gives also the rows that got it beyond the limits.
+    """
     _, usage, limits = setting.resources
+    orders, n = setting.orders, len(wanted.best)
+    forced, left, limits, above = orders.serve_first(wanted.best, wanted.usage, limits)
     tally, by_channel = wanted.tally, _by_channel(setting, usage)
-    kept = protected(setting.state, setting.catalogue)
+    kept = protected(setting.state, setting.catalogue) | orders.given(ALL, n)
     cost = _by_channel(setting, setting.actions.cost[:, None])[:, 0]
 
     def planned(epsilon: float) -> Exploration:
@@ -230,7 +243,8 @@ def _explored(
         )
 
     def allocated(reserve: Floats) -> Allocation:
-        return allocate(wanted.best, wanted.usage, limits - reserve)
+        chosen = allocate(left, wanted.usage, limits - reserve)
+        return replace(chosen, choice=np.where(forced >= 0, forced, chosen.choice))
 
     def chance(choice: Ints) -> Bools:
         # none where the choice is an agency, a court or to stop
@@ -240,14 +254,14 @@ def _explored(
     if tally is not None:
         tilt = partial(Tilted.of, tally=tally, case=case)
         found = within_budget(lambda e: tilt(planned(e)), allocated, chance, setting.epsilon)
-        return found.exploration, found.allocation, found.spent
+        return found.exploration, found.allocation, found.spent, above
     exploration = planned(setting.epsilon)
     allocation = allocated(exploration.reserve)
     some = chance(allocation.choice)
     exploration = replace(
         exploration, joins=exploration.joins & some, explores=exploration.explores & some
     )
-    return exploration, allocation, None
+    return exploration, allocation, None, above
 
 
 def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
@@ -266,14 +280,15 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
     passive = np.flatnonzero(np.isin(actions.kind, (ActionKind.WAIT, ActionKind.STOP)))
     for rows in setting.blocks():
         verdict = setting.rules.evaluate(setting.state, setting.layout, rows)
-        bound = verdict.bound
+        bound = verdict.bound & ~setting.orders.given(rows, len(setting.state))
         # most accounts of most books may not be contacted now: all that is left is to stop
         for mine, among in ((np.flatnonzero(~bound), whole), (np.flatnonzero(bound), passive)):
             here = mine + rows.start
-            allowed = verdict.permitted(mine, among)
+            allowed = setting.orders.narrow(verdict.permitted(mine, among), here, among)
             allowed[waits[here], 1:] = False
             values = np.where(allowed, case.values(here, among), -np.inf)
             values[:, 0] = 0.0
+            setting.orders.oblige(values, allowed, here)
             for g, columns in enumerate(members):
                 place = _as_slice(np.flatnonzero(np.isin(among, columns)))
                 part = values[:, place]
@@ -286,8 +301,9 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
                 tally.add(here, allowed, case.euros(here), action[here])
     # to stop is a candidate only where it is worth more than to wait
     stop = classes[:, 0] == ActionKind.STOP
-    best[:, stop] = np.where(best[:, stop] > 0, best[:, stop], -np.inf)
-    late = _yields(setting.state, best)
+    kept = (best[:, stop] > 0) | setting.orders.forced(n)[:, None]
+    best[:, stop] = np.where(kept, best[:, stop], -np.inf)
+    late = _yields(setting, best)
     yields = np.where(late, counts.sum(axis=1), 0)
     best[late, 1:], counts[late] = -np.inf, 0
     return Wanted(best, action, classes[:, 2:], counts, waits, yields, tally)
@@ -309,20 +325,23 @@ def _count(allowed: Bools, actions: ActionSet, among: Ints) -> Ints:
     return np.stack(counts, axis=1).astype(np.int64)
 
 
-def _yields(state: State, best: Floats) -> Bools:
+def _yields(setting: Setting, best: Floats) -> Bools:
     """Accounts of a customer for whom others of the same customer use up the cap.
 
-    The most valuable go first. As many as the cap leaves in any case may be contacted, or one
-    where the rule finds a slot for it.
+    What people force goes first and never yields, then the most valuable. As many as the cap
+    leaves in any case may be contacted, or one where the rule finds a slot for it.
     """
+    state, most = setting.state, setting.catalogue.house.reminders_per_customer
     yields = np.zeros(len(state), dtype=bool)
     number = np.unique(state.person, return_inverse=True)[1].reshape(-1)
     rows = np.flatnonzero(np.bincount(number, minlength=1)[number] > 1)
-    order = rows[np.lexsort((rows, -best[rows, 1:].max(axis=1), number[rows]))]
+    ahead = setting.orders.reminding(len(state))
+    order = rows[np.lexsort((rows, -best[rows, 1:].max(axis=1), ~ahead[rows], number[rows]))]
     owner = number[order]
     rank = np.arange(len(order)) - np.searchsorted(owner, owner, side="left")
-    yields[order[rank >= np.maximum(state.free[order], 1)]] = True
-    return yields
+    room = np.minimum(np.maximum(state.free[order], 1), np.inf if most is None else most)
+    yields[order[rank >= room]] = True
+    return yields & ~setting.orders.forced(len(state))
 
 
 def _by_channel(setting: Setting, units: Floats) -> Floats:

@@ -19,7 +19,7 @@ from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.log import DecisionLog
 from collectopt.schema.snapshot import Snapshot
-from collectopt.schema.tables import NO_CONTACT
+from collectopt.schema.tables import NO_CONTACT, OVERRIDE
 from collectopt.schema.times import INSTANT, AsOf, local_time, to_instant
 
 Ints = NDArray[np.int64]
@@ -38,8 +38,9 @@ def decision_log(
     """Make a log of decisions: one row per account and time of decision, waits included.
 
     Time zero is ``decided_at`` (else ``sent_at``). The reward is 1 if everything that was past due
-    then was paid within the horizon. Rows without a propensity, with nothing past due, or with a
-    channel that the catalogue does not have are left out. A row whose horizon was not over at
+    then was paid within the horizon. Rows without a propensity, with nothing past due, with a
+    channel that the catalogue does not have, or that a person decided (`policy` begins with
+    "override") are left out. A row whose horizon was not over at
     ``as_of``, or that a credit note closed, is not observed; it is never counted as not paid. What
     is known of it, a payment, counts by ``weight`` like that of others of which as much is known.
 
@@ -158,7 +159,9 @@ def encode(contacts: pa.Table, ledger: Ledger, actions: ActionSet) -> Ints:
     """Find the action of each contact of a timeline; -1 where the catalogue has none.
 
     Channel, tone and offer must be the same (no tone: the gentlest; no offer: "none"); of the
-    slots the nearest is taken.
+    slots the nearest is taken. Where a person decided (`policy` begins with "override"), it is -1
+    too: the choice was certain, so nothing shows what another would have brought, and people pick
+    accounts by what no feature tells. Such contacts count as history all the same.
     """
     zones = ledger.zones.take(contacts["account"].combine_chunks())
     wall = local_time(contacts["known_at"].combine_chunks(), zones)
@@ -190,4 +193,5 @@ def encode(contacts: pa.Table, ledger: Ledger, actions: ActionSet) -> Ints:
             slots = actions.day[members] * 24.0 + actions.hour[members]
             distance = np.abs(np.nan_to_num(slots)[None, :] - hours[at][:, None])
             found[at] = np.array(members)[distance.argmin(axis=1)]
-    return found
+    by_hand = pc.fill_null(pc.starts_with(contacts["policy"], OVERRIDE), False)
+    return np.where(by_hand.to_numpy(), -1, found)

@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collectopt.policy.engine import Bools, Ints
+from collectopt.policy.orders import Orders, Standing, check, with_approvals
+from collectopt.policy.overrides import Overrides
 from collectopt.rules.layout import Layout
+from collectopt.rules.precedence import Precedence
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
 from collectopt.schema.actions import ActionKind, ActionSet
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 _SENT = "SLOT_PAST"
 _GONE = "NOTHING_OPEN"
+_PEOPLE = "OVERRIDE"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +72,14 @@ class Judge:
     rules : Rules
     aware : callable
         Adds to the facts what the policy believes.
+    overrides : Overrides or None
+        What people decided, as it stands now.
     """
 
     catalogue: Catalogue
     rules: Rules
     aware: Callable[[Snapshot, State], State]
+    overrides: Overrides | None = None
 
 
 def recheck(
@@ -95,7 +102,7 @@ def recheck(
     kept = np.ones(len(table), dtype=bool)
     kept[acts[stopped]] = False
     words |= {_SENT: words.get(_SENT, "the time to send it is over")}
-    words |= {_GONE: "nothing is open any more"}
+    words |= {_GONE: "nothing is open any more", _PEOPLE: "a person has decided otherwise"}
     left = made.filter(pa.array(stopped))
     codes = why[stopped].tolist()
     return Recheck(
@@ -129,8 +136,12 @@ def _refusals(made: pa.Table, ledger: Ledger, now: np.datetime64, judge: Judge) 
     at = pa.array(np.full(len(made), now.astype("datetime64[us]").astype(np.int64)), pa.int64())
     rows = pa.table({"account_id": made["account_id"], "as_of": at.cast(INSTANT)})
     snapshot = Snapshot.from_rows(ledger, rows)
+    check(judge.overrides, snapshot, catalogue)
     state = judge.aware(snapshot, State.of(snapshot, catalogue, layout))
+    state = with_approvals(state, judge.overrides, snapshot)
     action = _matched(made, snapshot, actions)
+    orders = Orders.of(judge.overrides, snapshot, state, layout, rules=rules)
+    people = Standing.of(orders, action, actions)
     sent = made["send_at"].to_numpy(zero_copy_only=False).astype("datetime64[us]")
     over = ~np.isnat(sent) & (sent <= now.astype("datetime64[us]"))
     code = np.where(over | (action < 0), _SENT, "").astype(object)
@@ -141,7 +152,11 @@ def _refusals(made: pa.Table, ledger: Ledger, now: np.datetime64, judge: Judge) 
         mask = np.concatenate([refuse, np.zeros((len(made), 1), dtype=bool)], axis=1)
         hit: Bools = mask[place, layout.index[permission.unit][np.maximum(action, 0)]]
         hit &= (action >= 0) & (code == "")
+        if permission.rank > Precedence.OVERRIDE:
+            hit &= ~people.excused(permission.unit)
         code[hit] = permission.code
+    house = [p.code for p in rules.permissions if p.rank > Precedence.OVERRIDE]
+    code[np.isin(code, ["", *house]) & people.against] = _PEOPLE
     code[(code == "") & ~_open(snapshot)] = _GONE
     return [str(c) for c in code]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from collectopt.policy.draws import decision_ids
 from collectopt.policy.engine import Case, Details, Outcome, Setting, choose
+from collectopt.policy.overrides import marked
 from collectopt.rules.layout import Unit
 from collectopt.rules.state import NEVER
 from collectopt.schema.actions import ActionKind
@@ -91,6 +92,11 @@ class _Writer:
         wanted = self.outcome.wanted
         return wanted.counts.any(axis=1) | (wanted.yields > 0)
 
+    @cached_property
+    def forced(self) -> NDArray[np.bool_]:
+        """Accounts whose action a person forces."""
+        return self.setting.orders.forced(len(self.setting.state))
+
     def block(self, case: Case, rows: slice) -> tuple[dict[str, pa.Array], Mapping[str, Floats]]:
         """Columns of the table for a block of accounts, and the terms of their values."""
         setting, outcome, actions = self.setting, self.outcome, self.setting.actions
@@ -130,9 +136,18 @@ class _Writer:
                 [self._trace(rows.start + j, refusal) for j, refusal in enumerate(refusals)],
                 pa.list_(pa.string()),
             ),
-            "policy_version": pa.repeat(pa.scalar(setting.version, pa.string()), len(taken)),
+            "policy_version": _named(
+                [setting.version, marked(setting.version)],
+                setting.orders.given(rows, len(setting.state)).astype(np.int64),
+            ),
             "decision_id": pa.array(
-                decision_ids(ids, setting.state.as_of, setting.seed, setting.version), pa.string()
+                decision_ids(
+                    ids,
+                    setting.state.as_of,
+                    setting.seed,
+                    setting.orders.named(setting.version),
+                ),
+                pa.string(),
             ),
         }
         return columns, details.terms
@@ -173,12 +188,12 @@ class _Writer:
 
     def _trace(self, row: int, refusal: _Refusal) -> list[str]:
         """Say which rules refused how many actions, in order of precedence."""
-        withheld = int(self.outcome.wanted.yields[row])
+        withheld, people = int(self.outcome.wanted.yields[row]), self.setting.orders.trace(row)
         if not withheld:
-            return refusal.trace
+            return [*refusal.trace, *people]
         counts = dict(refusal.counts)
         counts["CONTACT_CAP"] = counts.get("CONTACT_CAP", 0) + withheld
-        return [f"{code}: {count} refused" for code, count in counts.items()]
+        return [*(f"{code}: {count} refused" for code, count in counts.items()), *people]
 
     def _reasons(self, row: int, j: int, known: _Row) -> list[str]:
         """Say why, in plain words; never empty."""
@@ -187,6 +202,7 @@ class _Writer:
         said = [why for why, mask in self.setting.undecidable.items() if mask[row]]
         if said:
             return [f"Could not be decided, so it waits: {why}." for why in said]
+        said = self.setting.orders.reasons(row, outcome.amended)
         if outcome.exploration.explores[row]:
             other = (
                 "the same would have been chosen anyway"
@@ -197,7 +213,7 @@ class _Writer:
                 f"Drawn at random (this action with probability {known.propensity:.2%}) to learn "
                 f"what works; {other}."
             )
-        elif taken == 0:
+        elif taken == 0 and not self.forced[row]:
             said.append(self._why_wait(row, known.refusal))
         if details.notes and details.notes[j] and self.reachable[row]:
             said.append(details.notes[j])
@@ -221,7 +237,8 @@ class _Writer:
             return refusal.alone
         outcome, actions = self.outcome, self.setting.actions
         if not self.reachable[row]:
-            return f"No contact: {', '.join(refusal.counts)} together refuse every action."
+            who = [*refusal.counts, *(["OVERRIDE"] if row in self.setting.orders.by_row else [])]
+            return f"No contact: {', '.join(who)} together refuse every action."
         if outcome.wanted.yields[row]:
             return "No contact: another account of the same customer goes first (CONTACT_CAP)."
         best, value = int(outcome.rival[row]), float(outcome.rival_value[row])

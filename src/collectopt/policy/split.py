@@ -19,6 +19,8 @@ from collectopt.policy.arms import CHAMPION, SPLIT, Arm, arms_of_shares, custome
 from collectopt.policy.base import Policy, check_currency
 from collectopt.policy.draws import seed_of
 from collectopt.policy.engine import Bools, Case
+from collectopt.policy.orders import check
+from collectopt.policy.overrides import Overrides
 from collectopt.policy.rechecking import Recheck
 from collectopt.rules.state import State
 from collectopt.schema.catalogue import Catalogue
@@ -132,7 +134,14 @@ class Split(Policy):
             names[(place >= arm.low) & (place < arm.high)] = arm.name
         return names
 
-    def decide(self, ledger: Ledger, as_of: AsOf, rng: int | np.random.Generator = 0) -> Decisions:
+    def decide(
+        self,
+        ledger: Ledger,
+        as_of: AsOf,
+        rng: int | np.random.Generator = 0,
+        *,
+        overrides: Overrides | None = None,
+    ) -> Decisions:
         """Decide for every account with an open claim, each by its arm; see `Policy.decide`.
 
         `policy_version` of a row is that of its arm, and its last reason names the arm. Prices are
@@ -142,12 +151,14 @@ class Split(Policy):
         self._seal(Path())  # says which policy is not fitted
         check_currency(ledger, self.catalogue)
         snapshot = Snapshot(ledger, to_instant(as_of, self.catalogue.timezone))
+        check(overrides, snapshot, self.catalogue)
         names = self.arms_of(ledger, snapshot.rows["account_id"].to_pylist())
         parts = []
         for arm, limited in zip(self.arms, self.shared(), strict=True):
             rows = np.flatnonzero(names == arm.name)
             if len(rows) or arm.name == CHAMPION:
-                made = arm.policy._decided(snapshot.take(rows), seed, limited)  # noqa: SLF001
+                mine = snapshot.take(rows)
+                made = arm.policy._decided(mine, seed, limited, overrides)  # noqa: SLF001
                 parts.append((arm, made))
         return _joined(parts)
 
@@ -179,7 +190,14 @@ class Split(Policy):
             changed = {"limits": limits, "channels": channels, "exploration": exploring}
             yield _renewed(own, changed)
 
-    def recheck(self, decisions: Decisions, ledger: Ledger, now: AsOf) -> Recheck:
+    def recheck(
+        self,
+        decisions: Decisions,
+        ledger: Ledger,
+        now: AsOf,
+        *,
+        overrides: Overrides | None = None,
+    ) -> Recheck:
         """Hold decisions against the rules of their arms once more; see `Policy.recheck`."""
         names = self.arms_of(ledger, decisions.table["account_id"].to_pylist())
         found = []
@@ -189,7 +207,7 @@ class Split(Policy):
                 continue
             terms = {name: values.filter(mask) for name, values in decisions.terms.items()}
             part = replace(decisions, table=decisions.table.filter(mask), terms=terms)
-            found.append(arm.policy.recheck(part, ledger, now))
+            found.append(arm.policy.recheck(part, ledger, now, overrides=overrides))
         kept = pa.concat_tables([one.decisions.table for one in found])
         order = pc.sort_indices(kept["account_id"])
         terms = {

@@ -29,6 +29,8 @@ __getattr__, __dir__, __all__ = attach(
         "Permission": ".permissions",
         "QuietHours": ".permissions",
         "SlotPast": ".permissions",
+        "ToneTable": ".permissions",
+        "Precedence": ".precedence",
         "Unit": ".permissions",
         "CallAfterConversation": ".us_uk",
         "CallFrequency": ".us_uk",

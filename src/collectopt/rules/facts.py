@@ -7,7 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from collectopt.exceptions import InputError
 from collectopt.features.responses import PROMISE_DAYS
+from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.sql import query
 
@@ -147,3 +149,44 @@ def _before(table: pa.Table, as_of: int) -> pa.Array:
 
 def _days(days: pa.ChunkedArray) -> Ints:
     return days.to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def segments(snapshot: Snapshot, catalogue: Catalogue, days_past_due: Ints) -> Bools | None:
+    """Tell which entries of the catalogue's table of tones hold for each account.
+
+    Returns
+    -------
+    bool array (n, entries) or None
+        None where the catalogue has no such table.
+
+    Raises
+    ------
+    InputError
+        A column that the table names is not in the accounts.
+    """
+    entries = catalogue.house.tones
+    if entries is None:
+        return None
+    accounts = snapshot.ledger.accounts
+    held = np.ones((len(snapshot), len(entries)), dtype=bool)
+    for j, entry in enumerate(entries):
+        equal = [("customer_type", entry.customer_type), (entry.column, entry.value)]
+        for column, value in equal:
+            if column is None or value is None:
+                continue
+            if column not in accounts.column_names:
+                raise InputError.of(
+                    "accounts",
+                    column,
+                    expected="the column that [[house.tones]] names",
+                    found=", ".join(accounts.column_names),
+                    hint=f'Ledger.from_frames(..., features=["{column}"]) keeps columns of yours.',
+                )
+            words = pc.cast(accounts[column].take(snapshot.rows["account"]), pa.string())
+            # what is not known counts as true: the gentler side
+            held[:, j] &= pc.fill_null(pc.equal(words, value), True).to_numpy()
+        if entry.min_days_past_due is not None:
+            held[:, j] &= days_past_due >= entry.min_days_past_due
+        if entry.max_days_past_due is not None:
+            held[:, j] &= days_past_due <= entry.max_days_past_due
+    return held

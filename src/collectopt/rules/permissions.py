@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collectopt.rules.calendar import german_holidays
 from collectopt.rules.layout import Layout, Unit
+from collectopt.rules.precedence import Precedence
 from collectopt.rules.state import NEVER, State
 from collectopt.schema.actions import ActionKind
 from collectopt.schema.catalogue import Channel
@@ -35,6 +36,9 @@ HOLDS = {  # in order of precedence: kind -> source, plain words
 }
 
 
+STOPS = frozenset({"insolvency", "deceased", "breathing_space", "do_not_contact"})
+
+
 @dataclass(frozen=True)
 class Permission(ABC):
     """A rule on one factor of an action.
@@ -46,6 +50,7 @@ class Permission(ABC):
     unit: ClassVar[Unit]
     source: ClassVar[str] = "house rule"
     reason: ClassVar[str]
+    rank: ClassVar[Precedence] = Precedence.LAW  # the strict side, where a rule does not say
 
     @abstractmethod
     def refuse(self, state: State, layout: Layout, rows: slice) -> Bools:
@@ -77,6 +82,11 @@ class Hold(Permission):
         """Plain words."""
         return HOLDS[self.kind][1]
 
+    @property
+    def rank(self) -> Precedence:  # type: ignore[override]
+        """STOP where the law closes the case to everybody, else HOLD."""
+        return Precedence.STOP if self.kind in STOPS else Precedence.HOLD
+
     def refuse(self, state: State, layout: Layout, rows: slice) -> Bools:  # noqa: ARG002
         """Refuse everything while the hold is in force."""
         return state.holds[self.kind][rows, None]
@@ -87,6 +97,7 @@ class Said(Permission):
     """What a customer said holds like a recorded hold, until somebody records one or it is over."""
 
     kind: str = "dispute"
+    rank: ClassVar[Precedence] = Precedence.HOLD
     unit: ClassVar[Unit] = Unit.ACCOUNT
 
     @property
@@ -200,6 +211,7 @@ class FirstContactGentle(Permission):
     """The first contact since the oldest claim fell due takes the gentlest tone."""
 
     code: ClassVar[str] = "FIRST_CONTACT_GENTLE"
+    rank: ClassVar[Precedence] = Precedence.CONTACT_POLICY
     unit: ClassVar[Unit] = Unit.TONE
     reason: ClassVar[str] = "the first contact about a case is gentle"
 
@@ -215,6 +227,7 @@ class MaxToneStep(Permission):
 
     step: int = 1
     code: ClassVar[str] = "MAX_TONE_STEP"
+    rank: ClassVar[Precedence] = Precedence.CONTACT_POLICY
     unit: ClassVar[Unit] = Unit.TONE
     reason: ClassVar[str] = "the tone rises step by step"
 
@@ -222,6 +235,31 @@ class MaxToneStep(Permission):
         """Refuse tones too far above the last one."""
         last = state.last_tone[rows, None]
         return (last >= 0) & (np.arange(layout.sizes[Unit.TONE]) > last + self.step)
+
+
+@dataclass(frozen=True)
+class ToneTable(Permission):
+    """The firmest tone of a segment of accounts; of several that hold, the gentlest.
+
+    Parameters
+    ----------
+    highest : tuple of int
+        Rank of the firmest tone of each entry of the catalogue's ``[[house.tones]]``.
+    """
+
+    highest: tuple[int, ...] = ()
+    code: ClassVar[str] = "TONE_TABLE"
+    rank: ClassVar[Precedence] = Precedence.CONTACT_POLICY
+    unit: ClassVar[Unit] = Unit.TONE
+    reason: ClassVar[str] = "the tone is too firm for accounts like this one"
+
+    def refuse(self, state: State, layout: Layout, rows: slice) -> Bools:
+        """Refuse tones above the highest of the segments; all but the gentlest if not known."""
+        tones = np.arange(layout.sizes[Unit.TONE])
+        if state.segments is None:
+            return np.repeat(tones[None] > 0, len(state.clock[rows]), axis=0)
+        firm = tones > np.array(self.highest, dtype=np.int64)[:, None]  # (entries, T)
+        return np.asarray((state.segments[rows][:, :, None] & firm).any(axis=1))
 
 
 @dataclass(frozen=True)
@@ -248,6 +286,7 @@ class ContactCap(Permission):
 
     cap: int = 2
     code: ClassVar[str] = "CONTACT_CAP"
+    rank: ClassVar[Precedence] = Precedence.CONTACT_POLICY
     unit: ClassVar[Unit] = Unit.SLOT
     source: ClassVar[str] = "UWG § 4a; house rule"
     reason: ClassVar[str] = "the customer has had as many contacts as 7 days allow"
@@ -318,6 +357,7 @@ class Agency(Permission):
 
     min_contacts: int = 3
     code: ClassVar[str] = "MIN_OWN_CONTACTS"
+    rank: ClassVar[Precedence] = Precedence.CONTACT_POLICY
     unit: ClassVar[Unit] = Unit.KIND
     reason: ClassVar[str] = "too few own contacts for an agency or a court"
 
@@ -331,7 +371,8 @@ class Agency(Permission):
 class Approval(Permission):
     """Agency and court on a consumer are not decided by a machine alone.
 
-    No approval by a person is known to the ledger, so the strict side is taken.
+    A person approves of one of them for one account, see :class:`collectopt.policy.Approval`; where
+    nobody is known to have done so, the strict side is taken.
     """
 
     code: ClassVar[str] = "APPROVAL"
@@ -340,8 +381,9 @@ class Approval(Permission):
     reason: ClassVar[str] = "agency and court need the approval of a person"
 
     def refuse(self, state: State, layout: Layout, rows: slice) -> Bools:
-        """Refuse agency and court on consumers."""
-        return state.consumer[rows, None] & _external(layout)
+        """Refuse agency and court on consumers where no person approved of it."""
+        refused: Bools = state.consumer[rows, None] & _external(layout)
+        return refused if state.approved is None else refused & ~state.approved[rows]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ from collectopt.rules.permissions import (
     QuietHours,
     Said,
     SlotPast,
+    ToneTable,
 )
+from collectopt.rules.precedence import Precedence
 from collectopt.rules.state import State
 from collectopt.rules.us_uk import (
     CallAfterConversation,
@@ -141,6 +143,11 @@ class Rules:
         """Codes in order of precedence."""
         return tuple(p.code for p in self.permissions)
 
+    @cached_property
+    def lawful(self) -> Rules:
+        """The rules that stand above what a person may decide."""
+        return Rules(tuple(p for p in self.permissions if p.rank < Precedence.OVERRIDE))
+
     @classmethod
     def from_catalogue(cls, catalogue: Catalogue) -> Rules:
         """Take the rules that every deployment needs, and those of the jurisdiction.
@@ -180,6 +187,9 @@ class Rules:
             rules.append(FirstContactGentle())
         if house.max_tone_step is not None:
             rules.append(MaxToneStep(house.max_tone_step))
+        if house.tones is not None:
+            ranks = tuple(catalogue.tone_names.index(entry.highest) for entry in house.tones)
+            rules.append(ToneTable(ranks))
         rules.append(Distress(house.distress, house.doubt))
         if catalogue.agency is not None or catalogue.court is not None:
             rules.append(Agency(house.min_contacts_before_agency))

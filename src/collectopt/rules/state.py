@@ -93,6 +93,10 @@ class State:
     call_days, conversation_day, disputed, zone_unknown : arrays or None
     said : mapping of str to bool array (n,), or None
         See :mod:`collectopt.rules.facts`. None = nobody asked for it; rules that need it refuse.
+    segments : bool array (n, entries) or None
+        Which entries of the catalogue's table of tones hold; None = it has none.
+    approved : bool array (n, kinds of action) or None
+        What a person approved of; None = nothing.
     """
 
     as_of: int
@@ -123,6 +127,8 @@ class State:
     conversation_day: Ints | None = None
     disputed: Bools | None = None
     zone_unknown: Bools | None = None
+    segments: Bools | None = None
+    approved: Bools | None = None
     said: Mapping[str, Bools] | None = None
     hardship: Bools | None = None
 
@@ -152,6 +158,7 @@ class State:
         cap = catalogue.limits.contacts_per_7_days
         today = snapshot.rows["day"].to_numpy().astype("datetime64[D]").astype(np.int64)
         row_holds = _holds(snapshot, as_of, contacts.person)
+        history = contacts.history(account, claims["oldest_due"], today)
         return cls(
             as_of=as_of,
             clock=clock,
@@ -170,11 +177,12 @@ class State:
             free=contacts.free(account, cap, as_of),
             blocked=contacts.blocked(account, cap),
             consumer=_text(snapshot, "customer_type") == "consumer",
-            **contacts.history(account, claims["oldest_due"], today),
+            **history,
             call_days=facts.call_days(snapshot, as_of),
             conversation_day=facts.conversation_day(snapshot, as_of),
             disputed=facts.disputed(snapshot, as_of),
             zone_unknown=facts.zone_unknown(snapshot),
+            segments=facts.segments(snapshot, catalogue, history["days_past_due"]),
             said=facts.said(snapshot, as_of) if catalogue.jurisdiction == "de" else None,
             hardship=row_holds["hardship"],
         )

@@ -7,7 +7,7 @@ import tomllib
 import zoneinfo
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -152,6 +152,44 @@ class Limits(_Model):
     pre_due_days: Annotated[int, Field(ge=0)] = 0
 
 
+class SegmentTone(_Model):
+    """The firmest tone for accounts of a segment; what is not given holds for all.
+
+    Attributes
+    ----------
+    highest : str
+        A tone of the order.
+    customer_type : str or None
+        "consumer" or "business".
+    min_days_past_due, max_days_past_due : int or None
+        Days since the oldest claim was due, both ends included.
+    column, value : str or None
+        A column of accounts and what stands in it. An account with null there counts as one that
+        has the value: the gentler side.
+
+    Examples
+    --------
+    >>> SegmentTone(highest="neutral", customer_type="consumer", max_days_past_due=14).highest
+    'neutral'
+    """
+
+    highest: Name
+    customer_type: Literal["consumer", "business"] | None = None
+    min_days_past_due: int | None = None
+    max_days_past_due: int | None = None
+    column: str | None = None
+    value: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.column is None) != (self.value is None):
+            raise ValueError("column and value go together")
+        low, high = self.min_days_past_due, self.max_days_past_due
+        if low is not None and high is not None and low > high:
+            raise ValueError("min_days_past_due must not be above max_days_past_due")
+        return self
+
+
 class House(_Model):
     """House rules; not law.
 
@@ -170,6 +208,12 @@ class House(_Model):
     doubt : float
         While it is so unclear (0 = sure, 1 = no idea) why an account is late, no firmer tone than
         the mildest comes first.
+    reminders_per_customer : int or None
+        Accounts of one customer that may be contacted in one run, whoever the creditors are; the
+        most valuable go first. None = as many as contacts_per_7_days leaves.
+    tones : tuple of SegmentTone or None
+        The firmest tone (highest) by segment: customer_type, min_days_past_due,
+        max_days_past_due, a column of accounts with a value. What is not given holds for all.
     digital_needs_links : bool
         Every template of a digital channel has a payment link and a contact option.
     """
@@ -179,6 +223,8 @@ class House(_Model):
     min_contacts_before_agency: Annotated[int, Field(ge=0)] = 3
     distress: Annotated[float, Field(gt=0, le=1)] = 0.5
     doubt: Annotated[float, Field(gt=0, le=1)] = 0.8
+    reminders_per_customer: Annotated[int, Field(gt=0)] | None = None
+    tones: tuple[SegmentTone, ...] | None = None
     digital_needs_links: bool = True
 
 
@@ -351,6 +397,11 @@ class Catalogue(_Model):
         if self.exploration is not None and "explore" not in self.model_fields_set:
             expected = "this key beside [exploration]: the largest share of accounts, as 0.05"
             faults += _wrong("explore", expected, "nothing", "").faults
+        for j, entry in enumerate(self.house.tones or ()):
+            if entry.highest not in self.tone_names:
+                key, hint = f"house.tones.{j}.highest", did_you_mean(entry.highest, self.tone_names)
+                names = f"one of {', '.join(self.tone_names)}"
+                faults += _wrong(key, names, repr(entry.highest), hint).faults
         faults += check_templates(self)
         if faults:
             raise CatalogueError(faults)

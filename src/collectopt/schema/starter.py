@@ -24,10 +24,13 @@ EXAMPLES: dict[str, Any] = {
     "channels.capacity": 240,
     "limits.budget": 5000.0,
     "limits.minutes": 2400.0,
+    "limits.harshness": 500.0,
     "exploration.budget": 20.0,
     "exploration.max_loss": 2.0,
     "exploration.temperature": 1.0,
     "exploration.floor": 0.1,
+    "house.reminders_per_customer": 1,
+    "house.tones": [{"highest": "neutral", "customer_type": "consumer"}],
     "templates.name": "email_friendly",
     "templates.channel": "email",
     "templates.tone": "friendly",
@@ -167,6 +170,8 @@ def toml(value: Any) -> str:
     if isinstance(value, str) and "\n" in value:
         escaped = value.replace("\\", "\\\\").replace('"""', '\\"""')
         return f'"""\n{escaped}"""'
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {toml(entry)}' for key, entry in value.items())}}}"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False)

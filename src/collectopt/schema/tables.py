@@ -84,6 +84,8 @@ CHANNELS = (
     "portal", "voice", "visit", "fax", "agency", "court", "stop",
 )  # fmt: skip
 # Decisions that send nothing to the customer.
+#: How the column `policy` of contacts begins where a person decided, alone or beside a policy.
+OVERRIDE = "override"
 NO_CONTACT = ("none", "agency", "court", "stop")
 TONES = (
     "friendly", "cooperative", "gentle", "soft", "warm", "polite", "neutral", "factual", "firm",
