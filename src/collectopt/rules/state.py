@@ -83,7 +83,7 @@ class State:
     distress, doubt : float array (n,) or None
         Belief of the policy, 0 to 1: probability of financial distress; how unclear it is why the
         account is late. None, or nan = the policy does not know.
-    call_days, conversation_day, disputed, zone_unknown : arrays or None
+    call_days, conversation_day, disputed, zone_unknown, was_at_agency : arrays or None
         See :mod:`collectopt.rules.facts`. None = nobody asked for it; rules that need it refuse.
     """
 
@@ -115,6 +115,7 @@ class State:
     conversation_day: Ints | None = None
     disputed: Bools | None = None
     zone_unknown: Bools | None = None
+    was_at_agency: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -165,6 +166,7 @@ class State:
             conversation_day=facts.conversation_day(snapshot, as_of),
             disputed=facts.disputed(snapshot, as_of),
             zone_unknown=facts.zone_unknown(snapshot),
+            was_at_agency=facts.was_at_agency(snapshot, as_of),
         )
 
 

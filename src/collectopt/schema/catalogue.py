@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from collectopt.exceptions import CatalogueError, Fault
 from collectopt.schema.actions import ActionKind, ActionSet
+from collectopt.schema.stages import Stage, check_order
 from collectopt.schema.tables import CURRENCIES
 from collectopt.schema.times import is_timezone
 
@@ -184,10 +185,50 @@ class External(_Model):
         EUR a case, at once.
     fee : float
         Share of what is recovered.
+    leave, complaint : float
+        P(the customer leaves, complains) because of it. Assumed: no trial is known.
+    notice_days : int
+        Days between the last own contact and the hand-over: the time that the notice gives.
     """
 
     cost: Euro = 0.0
     fee: Annotated[float, Field(ge=0, le=1)] = 0.0
+    leave: Annotated[float, Field(ge=0, le=1)] = 0.03
+    complaint: Annotated[float, Field(ge=0, le=1)] = 0.02
+    notice_days: Annotated[int, Field(ge=0, le=366)] = 14
+
+
+class Stop(_Model):
+    """Giving claims up that are worth less than they cost.
+
+    Attributes
+    ----------
+    keep_cost : float
+        EUR a month that an open account costs beside its contacts: books, statements, questions.
+    """
+
+    keep_cost: Euro = 0.0
+
+
+class Stages(_Model):
+    """The house's own way from a reminder to a court, and the tone that is a formal notice.
+
+    Attributes
+    ----------
+    order : tuple of Stage
+        Such as ["reminded", "warned", "agency", "court"]: each only after the one before. It may
+        ask for more than the law, never for less.
+    notice_tone : str or None
+        From this tone on a contact counts as formal notice; None = the firmest.
+    """
+
+    order: tuple[Stage, ...] = ()
+    notice_tone: Name | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_order(self.order)
+        return self
 
 
 class Catalogue(_Model):
@@ -220,6 +261,8 @@ class Catalogue(_Model):
     value: Value = Value()
     agency: External | None = None
     court: External | None = None
+    stop: Stop | None = None
+    stages: Stages | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -231,11 +274,24 @@ class Catalogue(_Model):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{what}: {', '.join(twice)} more than once")
+        self._check_stages()
         if self.currency not in CURRENCIES:
             raise ValueError(f"currency: {self.currency!r} is no ISO 4217 code")
         if not is_timezone(self.timezone):
             raise ValueError(f"timezone: {self.timezone!r} is no IANA time zone")
         return self
+
+    def _check_stages(self) -> None:
+        if self.stages is None:
+            return
+        tone = self.stages.notice_tone
+        if tone is not None and tone not in self.tone_names:
+            raise ValueError(f"stages.notice_tone: {tone!r} is none of {self.tone_names}")
+        for stage, entry in ((Stage.AGENCY, self.agency), (Stage.COURT, self.court)):
+            if stage in self.stages.order and entry is None:
+                raise ValueError(
+                    f"stages.order has {stage.value!r}, but there is no [{stage.value}]"
+                )
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Catalogue:
