@@ -11,7 +11,7 @@ import pytest
 from collectopt.models.external import Followed, Lift, Place
 from collectopt.models.external_log import look_back
 from collectopt.objective import default_objective
-from collectopt.policy import NextBestAction
+from collectopt.policy import NextBestAction, load
 from collectopt.policy.handover import Outside, Pricing, worths
 from collectopt.rules import Layout, State
 from collectopt.schema import ActionKind, Catalogue, Forecast, Ledger, Snapshot
@@ -150,6 +150,17 @@ def test_books_without_the_tables_see_nothing_of_it(kit):
     decisions = policy.decide(ledger, frames.as_of, rng=1)
     policy._case = policy._own_case
     assert policy.decide(ledger, frames.as_of, rng=1).table.equals(decisions.table)
+
+
+def test_a_policy_with_ways_out_is_saved_and_read(tmp_path):
+    ledger, _ = log_of(3, n=80)
+    catalogue = Catalogue.from_dict({**BASE, **WAYS})
+    policy = NextBestAction(catalogue).fit(ledger, AS_OF)
+    assert policy.outside_.lifts[Place.AGENCY].cases > 10
+    policy.save(tmp_path / "policy")
+    read = load(tmp_path / "policy")
+    assert read.version == policy.version
+    assert read.decide(ledger, AS_OF).table.equals(policy.decide(ledger, AS_OF).table)
 
 
 def test_what_was_learnt_survives_saving():

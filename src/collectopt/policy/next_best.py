@@ -31,6 +31,7 @@ from collectopt.policy.engine import (
 )
 from collectopt.policy.guard import Kept, Scene, judge, segments
 from collectopt.policy.handover import HandoverCase, Outside, Pricing, table, ways_of, worths
+from collectopt.policy.helping import recommend
 from collectopt.policy.ladder import FixedLadder
 from collectopt.policy.plan import Plan
 from collectopt.policy.plans import Assessment, evaluate_for
@@ -292,6 +293,29 @@ class NextBestAction(Policy):
             raise NotFittedError.of(self, "guard_table")
         verdict = self.effects_.verdict
         return None if verdict is None else verdict.to_pandas()
+
+    def helps(self, snapshot: Snapshot) -> pd.DataFrame:
+        """Name the accounts for which advice, a new address, a portal or a day to wait for is best.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            n rows of one time.
+
+        Returns
+        -------
+        DataFrame
+            account_id, help, until, worth, why: see :func:`collectopt.policy.helping.recommend`.
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "helps")
+        layout = Layout.of(self.catalogue.actions)
+        state = self._aware(snapshot, State.of(snapshot, self.catalogue, layout))
+        return recommend(snapshot, state, self.catalogue, self._own_case(snapshot, state)[0])
 
     def outside_table(self, snapshot: Snapshot) -> pd.DataFrame:
         """Value agency, court and giving up for every account, whatever is decided.
