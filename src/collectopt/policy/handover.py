@@ -192,29 +192,35 @@ def worths(outside: Outside, snapshot: Snapshot, pricing: Pricing, payment: Any)
         burden[:, w] = -nothing / (unit * share)
     keep = 0.0 if catalogue.stop is None else catalogue.stop.keep_cost / _MONTH
     drain = (outside.cost_a_day + keep) / share
-    plays = _Plays(outside, catalogue, kinds, burden, drain, days_left(state), 1.0 + more / share)
-    points = plays.run(hazard, late, amount, p[:, 3])
-    gain = np.stack([_against(best, kinds) for best in points])  # (points, n, W)
+    # most accounts of most books owe nothing that is past due: they are left out
+    some = np.flatnonzero(owing & np.isfinite(hazard).all(axis=1))
+    drain, claimed = (outside.cost_a_day + keep) / share, 1.0 + more / share
+    left = days_left(state)
+    plays = _Plays(outside, catalogue, kinds, burden[some], drain[some], left[some], claimed[some])
+    points = plays.run(hazard[some], late[some], amount[some], p[some, 3])
+    gain = np.stack([_against(best, kinds) for best in points])  # (points, of some, W)
     alone = np.stack([best.alone for best in points])
-    euros = (unit * share)[:, None]
-    unknown = ~owing | ~np.isfinite(hazard).all(axis=1)
-    value = euros * gain.mean(axis=0)
-    low, high = (euros * np.quantile(gain, q, axis=0) for q in (_LOW, _HIGH))
-    going_on = np.stack(
-        [alone.mean(axis=0), *(np.quantile(alone, q, axis=0) for q in (_LOW, _HIGH))]
-    )
-    for table in (value, low, high):
-        table[unknown] = np.nan
-    middle = points[len(points) // 2].step
-    step = np.where(unknown, NEVER, middle)
-    days = np.where(step == NEVER, NEVER, _STARTS[np.minimum(step, len(_STARTS) - 1)].astype(int))
+    euros = unit * share
+
+    def full(part: Floats, scale: Floats) -> Floats:
+        """EUR of all accounts from shares of some."""
+        whole = np.full((n, *part.shape[1:]), np.nan)
+        whole[some] = (part.T * scale[some]).T
+        return whole
+
+    low, high = (full(np.quantile(gain, q, axis=0), euros) for q in (_LOW, _HIGH))
+    going_on = [alone.mean(axis=0), *(np.quantile(alone, q, axis=0) for q in (_LOW, _HIGH))]
+    days = np.full(n, NEVER)
+    step = points[len(points) // 2].step
+    starts = np.append(_STARTS.astype(np.int64), NEVER)
+    days[some] = starts[np.minimum(step, len(_STARTS))]
     return Worths(
         kinds,
-        value,
+        full(gain.mean(axis=0), euros),
         low,
         high,
-        np.where(unknown, np.nan, going_on * share),
-        gain.mean(axis=0) + burden,
+        np.stack([full(part, share) for part in going_on]),
+        full(gain.mean(axis=0), np.ones(n)) + burden,
         np.column_stack([plays.factor(kind, late, amount) for kind in kinds]),
         cost,
         days,
