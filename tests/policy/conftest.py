@@ -395,7 +395,13 @@ class _Plain:
         self.check_customer(a)
         assert row["channel"] in self.catalogue
         assert self.claims_to_ask_for(a)[0]["due_on"] < self.today(a)
-        assert len(self.since_due(a)) >= self.catalogue["house"]["min_contacts_before_agency"]
+        since, last = self.since_due(a), self.contacts(a)
+        assert len(since) >= max(self.catalogue["house"]["min_contacts_before_agency"], 1)
+        days = (self.today(a) - last[-1]["sent_at"].astimezone(self.zone[a]).date()).days
+        assert days >= self.catalogue[row["channel"]].get("notice_days", 14), "notice"
+        if row["channel"] == "court" or self.account[a]["customer_type"] == "consumer":
+            assert len(since) >= 2
+            assert last[-1]["tone"] == "firm", "no formal notice"
         assert row["propensity"] == 1
         if self.catalogue["jurisdiction"] in {"de", "eu"}:
             assert self.account[a]["customer_type"] == "business"

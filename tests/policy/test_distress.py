@@ -153,6 +153,7 @@ def allowed(ledger, catalogue, distress=None, doubt=None):
     if distress is not None:
         state = replace(state, distress=np.array(distress), doubt=np.array(doubt))
     rules = Rules.from_catalogue(catalogue)
+    rules = rules.without([code for code in rules.codes if code.startswith("STAGE")])
     verdict = rules.evaluate(state, layout, slice(0, 4))
     return verdict.allowed, verdict.refused[:, rules.codes.index("DISTRESS")]
 

@@ -122,7 +122,6 @@ CODES = (
     "HOLD_DISPUTE", "HOLD_PROMISE", "HOLD_PAYMENT_PLAN", "HOLD_INSOLVENCY", "HOLD_VULNERABLE",
     "HOLD_AGENCY", "HOLD_SERVICE", "PAST_DUE", "PRE_DUE", "OPTED_OUT", "CONSENT", "NO_ADDRESS",
     "SLOT_PAST", "HOURS", "QUIET_HOURS", "CONTACT_CAP", "FIRST_CONTACT_GENTLE", "MAX_TONE_STEP",
-    "MIN_OWN_CONTACTS", "APPROVAL",
 )  # fmt: skip
 
 
@@ -130,19 +129,10 @@ CODES = (
 def test_the_checker_sees_when_a_rule_is_missing(kit, code):
     """Without the rule some decision breaks it: the rule bites, and the checker would notice."""
     change = {"limits": {"pre_due_days": 0 if code == "PAST_DUE" else 3, "contacts_per_7_days": 2}}
-    if code in {"QUIET_HOURS", "APPROVAL"}:
+    if code == "QUIET_HOURS":
         change["jurisdiction"] = "de"
-    if code in {"MIN_OWN_CONTACTS", "APPROVAL"}:
-        change["agency"] = {}
-    if code == "MIN_OWN_CONTACTS":
-        change["jurisdiction"] = "none"
-        change["house"] = {
-            "first_contact_gentle": True, "max_tone_step": 1, "min_contacts_before_agency": 2,
-        }  # fmt: skip
     for seed in range(40):
-        frames = kit.frames(
-            seed, n=60, explore=1.0 if code != "MIN_OWN_CONTACTS" else 0.0, **change
-        )
+        frames = kit.frames(seed, n=60, explore=1.0, **change)
         frames.catalogue["house"]["first_contact_gentle"] = True
         policy = next_best(kit, frames, 0.3, without=[code])
         try:

@@ -122,3 +122,23 @@ def test_the_reader_sees_a_missing_rule(kit, code):
         except AssertionError:
             return
     pytest.fail(f"nothing happened without {code}")
+
+
+@pytest.mark.parametrize(
+    "code", ["MIN_OWN_CONTACTS", "APPROVAL", "STAGE_REMINDED", "STAGE_WARNED", "STAGE_NOTICE_TIME"]
+)
+def test_the_reader_sees_a_missing_step_before_an_agency(kit, code):
+    change = {"agency": {}, "cadence_days": 1, "slots": {"hours": [9]}}
+    change["jurisdiction"] = "de" if code == "APPROVAL" else "none"
+    fewest = {"MIN_OWN_CONTACTS": 2, "STAGE_WARNED": 1}.get(code, 0)
+    change["house"] = {
+        "first_contact_gentle": True, "max_tone_step": 1, "min_contacts_before_agency": fewest,
+    }  # fmt: skip
+    # a claim without a contact has no day of a last notice either: both rules see it
+    also = ["STAGE_NOTICE_TIME"] if code == "STAGE_REMINDED" else []
+    for seed in range(40):
+        try:
+            compare(kit, kit.frames(seed, n=120, **change), [code, *also])
+        except AssertionError:
+            return
+    pytest.fail(f"nothing happened without {code}")

@@ -352,10 +352,14 @@ def test_agency_needs_own_contacts_and_approval_for_consumers():
     assert Case().refused["MIN_OWN_CONTACTS"] == 1
     assert agency(Case(contacts=contacts))
     consumer = {"customer_type": "consumer"}
-    assert agency(Case(account=consumer, contacts=contacts))
+    told = [
+        contact("c1", "2026-01-18T10:00Z", tone="neutral"),
+        contact("c2", "2026-01-20T10:00Z", tone="firm"),
+    ]
+    assert agency(Case(account=consumer, contacts=told))
     strict = catalogue(jurisdiction="eu")
     assert agency(Case(cat=strict, contacts=contacts))
-    assert not agency(Case(cat=strict, account=consumer, contacts=contacts))
+    assert not agency(Case(cat=strict, account=consumer, contacts=told))
     assert "MIN_OWN_CONTACTS" not in Rules.from_catalogue(Catalogue.default()).codes
 
 

@@ -19,6 +19,8 @@ __getattr__, __dir__, __all__ = attach(
         "FunnelModel": "collectopt.models.funnel",
         "HarmModel": "collectopt.models.harm",
         "Harm": "collectopt.models.harm",
+        "Lift": "collectopt.models.external",
+        "Place": "collectopt.models.external",
         "EndsModel": "collectopt.models.competing",
         "EndsForecast": "collectopt.models.ends",
         "End": "collectopt.models.ends",

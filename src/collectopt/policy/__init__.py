@@ -15,6 +15,8 @@ __getattr__, __dir__, __all__ = attach(
         "Random": ".plain",
         "Everybody": ".plain",
         "NextBestAction": ".next_best",
+        "Help": ".helping",
+        "recommend": ".helping",
         "PolicyLearner": ".learner",
         "Split": ".split",
         "Plan": ".plan",

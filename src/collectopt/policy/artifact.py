@@ -13,6 +13,7 @@ from collectopt.objective import from_dict
 from collectopt.policy.base import FORMAT, MARKER, Policy
 from collectopt.policy.constant import Arm, BestConstant
 from collectopt.policy.effects import Effects
+from collectopt.policy.handover import Outside
 from collectopt.policy.ladder import FixedLadder
 from collectopt.policy.marginal import MarginalValue, Value
 from collectopt.policy.next_best import NextBestAction
@@ -112,6 +113,8 @@ def _build(head: dict[str, Any], catalogue: Catalogue, rules: Rules, folder: Pat
         policy.effects_ = Effects.from_dict(content["effects"], response, proceeds)
         policy.harm_ = Harm.from_dict(content["harm"]) if "harm" in content else None
         policy.delays_ = _model("DelayModel", folder / "delays")
+        if "outside" in content:
+            policy.outside_ = Outside.from_dict(content["outside"])
         return policy
     raise ArtifactError(f"{folder / MARKER}: unknown kind of policy {head['kind']!r}")
 

@@ -30,6 +30,8 @@ from collectopt.policy.engine import (
     choose,
 )
 from collectopt.policy.guard import Kept, Scene, judge, segments
+from collectopt.policy.handover import HandoverCase, Outside, Pricing, table, ways_of, worths
+from collectopt.policy.helping import recommend
 from collectopt.policy.ladder import FixedLadder
 from collectopt.policy.plan import Plan
 from collectopt.policy.plans import Assessment, evaluate_for
@@ -110,6 +112,7 @@ class NextBestAction(Policy):
         self.effects_: Effects | None = None
         self.harm_: Harm | None = None
         self.delays_: Any = None
+        self.outside_: Outside | None = None
 
     def __repr__(self) -> str:
         return f"NextBestAction(objective={self.objective!r})"
@@ -144,6 +147,7 @@ class NextBestAction(Policy):
             verdict = judge(evidence.held_out, evidence.snapshot, partial(self._scene, evidence))
             effects = replace(effects, verdict=verdict)
         self.effects_ = effects
+        self.outside_ = Outside.learn(ledger, moment, self.catalogue, payment)
         self._seal_models()
         return self
 
@@ -290,6 +294,63 @@ class NextBestAction(Policy):
         verdict = self.effects_.verdict
         return None if verdict is None else verdict.to_pandas()
 
+    def helps(self, snapshot: Snapshot) -> pd.DataFrame:
+        """Name the accounts for which advice, a new address, a portal or a day to wait for is best.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            n rows of one time.
+
+        Returns
+        -------
+        DataFrame
+            account_id, help, until, worth, why: see :func:`collectopt.policy.helping.recommend`.
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "helps")
+        layout = Layout.of(self.catalogue.actions)
+        state = self._aware(snapshot, State.of(snapshot, self.catalogue, layout))
+        return recommend(snapshot, state, self.catalogue, self._own_case(snapshot, state)[0])
+
+    def outside_table(self, snapshot: Snapshot) -> pd.DataFrame:
+        """Value agency, court and giving up for every account, whatever is decided.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            n rows of one time.
+
+        Returns
+        -------
+        DataFrame
+            One row an account and way of the catalogue: account_id, action, value (EUR against
+            going on and deciding best later), low, high (80 %), cost (EUR at once), sure (low is
+            above 0), permitted, going_on with its interval (EUR, no way out ever taken), best_on
+            (day on which a way out is best taken; NaT = never). No rows where the catalogue has
+            neither [agency] nor [court] nor [stop].
+
+        Raises
+        ------
+        NotFittedError
+        """
+        if self.effects_ is None:
+            raise NotFittedError.of(self, "outside_table")
+        if self.outside_ is None:
+            return pd.DataFrame(columns=["account_id", "action", "value", "low", "high"])
+        layout = Layout.of(self.catalogue.actions)
+        state = self._aware(snapshot, State.of(snapshot, self.catalogue, layout))
+        pricing = Pricing(state, self.objective, self.catalogue, _lifetime_value(snapshot))
+        found = worths(self.outside_, snapshot, pricing, self.payment_)
+        kinds = self.catalogue.actions.kind
+        columns = np.array([int(np.flatnonzero(kinds == k)[0]) for k in ways_of(self.catalogue)])
+        verdict = self.rules.evaluate(state, layout, slice(0, len(state)))
+        return table(snapshot, found, verdict.permitted(columns=columns))
+
     def _scene(self, evidence: Evidence, rows: Ints, share: Floats) -> Scene:
         """Play one moment of the log with effects of each account learnt from others."""
         catalogue, held_out, phi = self.catalogue, evidence.held_out, evidence.phi
@@ -346,6 +407,14 @@ class NextBestAction(Policy):
         return self.effects_
 
     def _case(self, snapshot: Snapshot, state: State) -> tuple[Case, Mapping[str, Bools]]:
+        case, why = self._own_case(snapshot, state)
+        if self.outside_ is None:
+            return case, why
+        pricing = Pricing(state, self.objective, self.catalogue, _lifetime_value(snapshot))
+        found = worths(self.outside_, snapshot, pricing, self.payment_)
+        return HandoverCase(case, found, pricing), why
+
+    def _own_case(self, snapshot: Snapshot, state: State) -> tuple[Case, Mapping[str, Bools]]:
         outlook = self._outlook(snapshot, state)
         missing = ~(np.isfinite(outlook.p_wait) & np.isfinite(outlook.theta).all(axis=1))
         if outlook.proceeds is not None:
@@ -399,6 +468,7 @@ class NextBestAction(Policy):
             "payment": type(self.payment_).__name__,
             "effects": self._effects.to_dict(),
             **({} if self.harm_ is None else {"harm": self.harm_.to_dict()}),
+            **({} if self.outside_ is None else {"outside": self.outside_.to_dict()}),
         }
 
     @property

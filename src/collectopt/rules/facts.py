@@ -134,6 +134,15 @@ def said(snapshot: Snapshot, as_of: int) -> dict[str, Bools]:
     return masks
 
 
+def was_at_agency(snapshot: Snapshot, as_of: int) -> Bools:
+    """Accounts of which some claim was given to an agency before; bool (n,)."""
+    table = snapshot.ledger.timeline.holds
+    table = table.filter(pc.and_(_before(table, as_of), pc.equal(table["kind"], "agency")))
+    found = np.zeros(len(snapshot.ledger.accounts), dtype=bool)
+    found[table["account"].to_numpy()] = True
+    return found[snapshot.rows["account"].to_numpy()]
+
+
 def zone_unknown(snapshot: Snapshot) -> Bools:
     """Accounts whose time zone the book does not name; bool (n,)."""
     zone = snapshot.ledger.accounts["timezone"].take(snapshot.rows["account"])

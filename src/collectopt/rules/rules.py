@@ -34,6 +34,7 @@ from collectopt.rules.permissions import (
     ToneTable,
 )
 from collectopt.rules.precedence import Precedence
+from collectopt.rules.stages import stage_steps
 from collectopt.rules.state import State
 from collectopt.rules.us_uk import (
     CallAfterConversation,
@@ -193,6 +194,7 @@ class Rules:
         rules.append(Distress(house.distress, house.doubt))
         if catalogue.agency is not None or catalogue.court is not None:
             rules.append(Agency(house.min_contacts_before_agency))
+            rules += stage_steps(catalogue)
             if catalogue.jurisdiction in {"de", "eu", "uk_conc"}:
                 rules.append(Approval())
         return cls(tuple(rules))

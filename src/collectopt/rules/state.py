@@ -90,7 +90,7 @@ class State:
         account is late. None, or nan = the policy does not know.
     hardship : bool array (n,) or None
         A hold that tells of hardship or of legal steps, on an account or a claim of the customer.
-    call_days, conversation_day, disputed, zone_unknown : arrays or None
+    call_days, conversation_day, disputed, zone_unknown, was_at_agency : arrays or None
     said : mapping of str to bool array (n,), or None
         See :mod:`collectopt.rules.facts`. None = nobody asked for it; rules that need it refuse.
     segments : bool array (n, entries) or None
@@ -131,6 +131,7 @@ class State:
     approved: Bools | None = None
     said: Mapping[str, Bools] | None = None
     hardship: Bools | None = None
+    was_at_agency: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -185,6 +186,7 @@ class State:
             segments=facts.segments(snapshot, catalogue, history["days_past_due"]),
             said=facts.said(snapshot, as_of) if catalogue.jurisdiction == "de" else None,
             hardship=row_holds["hardship"],
+            was_at_agency=facts.was_at_agency(snapshot, as_of),
         )
 
 

@@ -15,6 +15,7 @@ from collectopt.exceptions import CatalogueError, Fault
 from collectopt.schema import mistakes
 from collectopt.schema.actions import ActionKind, ActionSet
 from collectopt.schema.mistakes import did_you_mean
+from collectopt.schema.stages import Stage, check_order
 from collectopt.schema.tables import CURRENCIES
 from collectopt.schema.templates import Template, check_templates, read_texts
 from collectopt.schema.times import is_timezone
@@ -311,10 +312,50 @@ class External(_Model):
         EUR a case, at once.
     fee : float
         Share of what is recovered.
+    leave, complaint : float
+        P(the customer leaves, complains) because of it. Assumed: no trial is known.
+    notice_days : int
+        Days between the last own contact and the hand-over: the time that the notice gives.
     """
 
     cost: Euro = 0.0
     fee: Annotated[float, Field(ge=0, le=1)] = 0.0
+    leave: Annotated[float, Field(ge=0, le=1)] = 0.03
+    complaint: Annotated[float, Field(ge=0, le=1)] = 0.02
+    notice_days: Annotated[int, Field(ge=0, le=366)] = 14
+
+
+class Stop(_Model):
+    """Giving claims up that are worth less than they cost.
+
+    Attributes
+    ----------
+    keep_cost : float
+        EUR a month that an open account costs beside its contacts: books, statements, questions.
+    """
+
+    keep_cost: Euro = 0.0
+
+
+class Stages(_Model):
+    """The house's own way from a reminder to a court, and the tone that is a formal notice.
+
+    Attributes
+    ----------
+    order : tuple of Stage
+        Such as ["reminded", "warned", "agency", "court"]: each only after the one before. It may
+        ask for more than the law, never for less.
+    notice_tone : str or None
+        From this tone on a contact counts as formal notice; None = the firmest.
+    """
+
+    order: tuple[Stage, ...] = ()
+    notice_tone: Name | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_order(self.order)
+        return self
 
 
 class Catalogue(_Model):
@@ -379,6 +420,8 @@ class Catalogue(_Model):
     exploration: Exploring | None = None
     agency: External | None = None
     court: External | None = None
+    stop: Stop | None = None
+    stages: Stages | None = None
     templates: tuple[Template, ...] = ()
 
     @model_validator(mode="after")
@@ -387,6 +430,7 @@ class Catalogue(_Model):
             *mistakes.repeated("channels.{}.name", self.channel_names),
             *mistakes.repeated("tones.order.{}", self.tone_names),
             *mistakes.repeated("offers.names.{}", self.offers.names),
+            *self._wrong_stages(),
         ]
         if self.currency not in CURRENCIES:
             hint = did_you_mean(self.currency, CURRENCIES)
@@ -406,6 +450,20 @@ class Catalogue(_Model):
         if faults:
             raise CatalogueError(faults)
         return self
+
+    def _wrong_stages(self) -> list[Fault]:
+        if self.stages is None:
+            return []
+        tone, names = self.stages.notice_tone, self.tone_names
+        faults: list[Fault] = []
+        if tone is not None and tone not in names:
+            hint, expected = did_you_mean(tone, names), f"one of {', '.join(names)}"
+            faults += _wrong("stages.notice_tone", expected, repr(tone), hint).faults
+        for stage, entry in ((Stage.AGENCY, self.agency), (Stage.COURT, self.court)):
+            if stage in self.stages.order and entry is None:
+                expected = f"stages that exist, or a table [{stage.value}]"
+                faults += _wrong("stages.order", expected, repr(stage.value), "").faults
+        return faults
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Catalogue:

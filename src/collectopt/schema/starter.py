@@ -31,6 +31,8 @@ EXAMPLES: dict[str, Any] = {
     "exploration.floor": 0.1,
     "house.reminders_per_customer": 1,
     "house.tones": [{"highest": "neutral", "customer_type": "consumer"}],
+    "stages.order": ["reminded", "warned"],
+    "stages.notice_tone": "firm",
     "templates.name": "email_friendly",
     "templates.channel": "email",
     "templates.tone": "friendly",
