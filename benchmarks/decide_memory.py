@@ -58,7 +58,9 @@ def write_book(folder: Path, n: int, seed: int = 0) -> None:
     ids = np.char.mod("A%07d", np.arange(n))
 
     def put(name: str, **columns: object) -> None:
-        pq.write_table(pa.table({k: pa.array(v) for k, v in columns.items()}), folder / f"{name}.parquet")
+        pq.write_table(
+            pa.table({k: pa.array(v) for k, v in columns.items()}), folder / f"{name}.parquet"
+        )
 
     put(
         "accounts",
@@ -91,8 +93,9 @@ def write_book(folder: Path, n: int, seed: int = 0) -> None:
         "payments",
         payment_id=np.char.mod("P%08d", np.arange(len(settled))),
         account_id=ids[owner[settled]],
-        paid_at=pa.array((issued[settled] + delay).astype("datetime64[us]") + np.timedelta64(12, "h"))
-        .cast(pa.timestamp("us", tz="UTC")),
+        paid_at=pa.array(
+            (issued[settled] + delay).astype("datetime64[us]") + np.timedelta64(12, "h")
+        ).cast(pa.timestamp("us", tz="UTC")),
         amount=amount[settled],
         invoice_id=names[settled],
     )
@@ -112,8 +115,9 @@ def write_book(folder: Path, n: int, seed: int = 0) -> None:
     put(
         "responses",
         account_id=ids[who[back]],
-        at=pa.array((sent[back] + np.timedelta64(5, "h")).astype("datetime64[us]"))
-        .cast(pa.timestamp("us", tz="UTC")),
+        at=pa.array((sent[back] + np.timedelta64(5, "h")).astype("datetime64[us]")).cast(
+            pa.timestamp("us", tz="UTC")
+        ),
         kind=rng.choice(["delivered", "opened", "answered"], len(back)),
         contact_id=letters[back],
     )

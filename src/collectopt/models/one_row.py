@@ -10,12 +10,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from collectopt.models.boosting import Trees, expit, logit
+from collectopt.models.boosting import Trees, expit
 from collectopt.models.hazard import HazardModel
 from collectopt.models.members import Member
 from collectopt.models.payment import PaymentModel
@@ -110,32 +111,11 @@ def _address(array: npt.NDArray[np.floating[Any]]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-class _QuickSlopes:
-    """Straight lines for one row; see :class:`Slopes`."""
-
-    def __init__(self, slopes: Slopes) -> None:
-        self.slopes = slopes
-        self.step = np.flatnonzero(np.isfinite(slopes.code))
-        self.gone = np.flatnonzero(np.isinf(slopes.code))
-        self.codes = slopes.code[self.step]
-
-    def by_stage(self, x: Row) -> Float:
-        """Log odds that the columns add at each stage."""
-        s = self.slopes
-        value = x[s.column].astype(np.float64)
-        missing = np.isnan(value)
-        out = np.minimum(np.maximum(np.where(missing, s.usual, value), s.low), s.high)
-        out[self.step] = value[self.step] == self.codes
-        out[self.gone] = missing[self.gone]
-        pieces = (out - s.mean) / s.scale
-        return np.asarray((s.coef * pieces).sum(axis=1) + s.level, dtype=np.float64)
-
-
 class _QuickMember:
     def __init__(self, member: Member, width: int) -> None:
         self.member = member
         self.trees = QuickTrees(member.trees, width)
-        self.slopes = None if member.slopes is None else _QuickSlopes(member.slopes)
+        self.slopes: Slopes | None = member.slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +138,7 @@ class _Track:
         Bin in which each of the days asked about lies.
     share : (h,) float64
         How far into it.
-    weight : (k,) float64
+    weight : list of k floats
         What the windows weigh.
     """
 
@@ -169,7 +149,7 @@ class _Track:
     stage: Int
     at: Int
     share: Float
-    weight: Float
+    weight: list[float]
 
 
 class QuickPayment:
@@ -202,13 +182,33 @@ class QuickPayment:
         ]
         self._tracks: dict[tuple[float, int], _Track] = {}
 
-    def before(self, x: Row, due: float, day: int) -> list[float]:
+    def straight(self, X: npt.NDArray[np.float32]) -> list[tuple[Float | None, ...]]:
+        """Log odds that the lines of each member add at each stage, for each of n rows.
+
+        They hang on the columns alone, so they may be prepared with them.
+        """
+        found: list[list[Float | None]] = [[] for _ in X]
+        for member in self.members:
+            slopes = member.slopes
+            pieces = None if slopes is None else slopes._pieces(X)  # noqa: SLF001 - the same model
+            for i, own in enumerate(found):
+                if slopes is None or pieces is None:
+                    own.append(None)
+                else:
+                    own.append((slopes.coef * pieces[i]).sum(axis=1) + slopes.level)
+        return [tuple(own) for own in found]
+
+    def before(
+        self, x: Row, straight: tuple[Float | None, ...], due: float, day: int
+    ) -> list[float]:
         """P(event) before each of the days.
 
         Parameters
         ----------
         x : (d,) float32
             Features of the account, in the model's order.
+        straight : tuple of (stages,) float64 or None
+            The row's part of :meth:`straight`.
         due : float
             Days until the due date has passed; nan without one.
         day : int
@@ -217,36 +217,33 @@ class QuickPayment:
         track = self._tracks.get((due, day))
         if track is None:
             track = self._lay(due, day)
-        hazard = self._hazard(x, track)
+        hazard = self._hazard(x, straight, track)
         total = np.zeros(len(hazard) + 1)
         np.cumsum(-np.log1p(-np.minimum(hazard, 1.0 - 1e-12)), out=total[1:])
         below = total[track.at]
         p = -np.expm1(-(below + track.share * (total[track.at + 1] - below)))
         return self._bent(x, due, track, p)
 
-    def _hazard(self, x: Row, track: _Track) -> Float:
+    def _hazard(self, x: Row, straight: tuple[Float | None, ...], track: _Track) -> Float:
         track.data[:, : self.columns] = x
         if self.usual:
             track.data[:, -len(self.usual) :] = track.due - x[self.usual]
         odds = []
-        for quick, base, score in zip(self.members, track.base, track.scores, strict=True):
-            own = base
-            if quick.slopes is not None:
-                own = own + quick.slopes.by_stage(x)[track.stage]
+        for base, lines, score in zip(track.base, straight, track.scores, strict=True):
+            own = base if lines is None else base + lines[track.stage]
             odds.append(own + score())
         return expit(np.mean(odds, axis=0) if len(odds) > 1 else odds[0])
 
     def _bent(self, x: Row, due: float, track: _Track, p: Float) -> list[float]:
         """Average with the windows, as `Windows.bend` and `Bend.forward` do."""
-        source, chances = p[: self.knots], p[self.knots :].tolist()
+        source, chances = p[: self.knots].tolist(), p[self.knots :].tolist()
         target = source.copy()
         for k, trees in enumerate(self.shut):
             if trees is not None:
                 trees.row[:-1], trees.row[-1] = x, due
-                odds, w = self.windows.base[k] + trees.one(), track.weight[k : k + 1]
-                target[k : k + 1] = expit(w * odds + (1.0 - w) * logit(source[k : k + 1]))
-        low = [0.0, *source.tolist(), 1.0]
-        high = [0.0, *np.maximum.accumulate(target).tolist(), 1.0]
+                odds, w = self.windows.base[k] + trees.one(), track.weight[k]
+                target[k] = _expit(w * odds + (1.0 - w) * _logit(source[k]))
+        low, high = [0.0, *source, 1.0], [0.0, *accumulate(target, max), 1.0]
         return [
             _straight(chance, low[k], low[k + 1], high[k], high[k + 1])
             for chance, k in zip(chances, self.piece, strict=True)
@@ -271,12 +268,21 @@ class QuickPayment:
             stage=_stage_of_lines(periods, offset),
             at=at,
             share=np.clip((self.asked - lo) / np.where(hi > lo, hi - lo, 1.0), 0.0, 1.0),
-            weight=self.windows.weights(offset, self.knots)[0],
+            weight=self.windows.weights(offset, self.knots)[0].tolist(),
         )
         if len(self._tracks) >= _KEPT:
             self._tracks.clear()
         self._tracks[due, day] = track
         return track
+
+
+def _logit(p: float) -> float:
+    p = min(max(p, 1e-12), 1.0 - 1e-12)
+    return float(np.log(p) - np.log1p(-p))
+
+
+def _expit(z: float) -> float:
+    return float(0.5 * (1.0 + np.tanh(0.5 * z)))
 
 
 def _straight(x: float, low: float, high: float, below: float, above: float) -> float:
@@ -300,41 +306,38 @@ class QuickEffects:
         self.fixed = not model.gate.open or not (model.room_share or model._tilt)  # noqa: SLF001
         self.trees = None if level.trees is None else QuickTrees(level.trees, level.width)
         self.share, self.mean_room = model.room_share, max(model._mean_room, 1e-12)  # noqa: SLF001
-        self.tilt = model._tilt  # noqa: SLF001
-        if self.tilt is not None:
-            width = len(level.mains.mean) + len(level.mains.gaps)
-            self.plain, products = self.tilt.coef[:width], self.tilt.coef[width:]
-            kept = np.flatnonzero(products)
-            self.products = products[kept]
-            self.one, self.other = level.mains.pairs[kept].T
-            self.centre = float(self.tilt.centre @ self.tilt.coef)
 
-    def standardised(self, X: npt.NDArray[np.float32]) -> Float:
-        """Columns as the ridge sees them, (n, q): they may be prepared for many rows at once."""
-        return self.level.mains.apply(X)
+    def straight(self, X: npt.NDArray[np.float32]) -> list[tuple[float, float]]:
+        """Give what the lines say of n rows each: of its level, and of the effect of a contact.
 
-    def theta(self, x: Row, z: Float) -> Float:
+        They hang on the columns alone, so they may be prepared with them.
+        """
+        if self.fixed:
+            return [(0.0, 0.0)] * len(X)
+        Z, level, tilt = self.level.mains.apply(X), self.level, self.model._tilt  # noqa: SLF001
+        found = []
+        for i in range(len(X)):  # one by one: a product of matrices may differ in the last bit
+            z = Z[i : i + 1]
+            own = float((z @ level.beta[:-1] + level.beta[-1])[0, 0])
+            found.append((own, 0.0 if tilt is None else float(tilt(z)[0])))
+        return found
+
+    def theta(self, x: Row, straight: tuple[float, float]) -> Float:
         """Effects of the factors, (1, p).
 
         Parameters
         ----------
         x : (d,) float32
-        z : (1, q) float64
-            ``standardised(x)``.
+        straight : (level, tilt)
+            The row's part of :meth:`straight`.
         """
+        theta = self.model.theta[None, :].copy()
         if self.fixed:
-            return np.asarray(self.model.theta[None, :], dtype=np.float64)
-        level = float((z @ self.level.beta[:-1] + self.level.beta[-1])[0, 0])
+            return theta
+        level, tilt = straight
         if self.trees is not None:
             self.trees.row[:] = x
             level = 0.5 * level + 0.5 * (self.level.start + self.trees.one())
-        theta = self.model.theta[None, :].copy()
-        if self.tilt is not None:
-            # one after the other, as `Mains.tilted` adds them up
-            parts = np.empty(len(self.products) + 1)
-            parts[:1] = z @ self.plain
-            parts[1:] = self.products * z[0, self.one] * z[0, self.other]
-            theta[0, 0] += parts.cumsum()[-1] - self.centre
+        theta[0, 0] += tilt
         level = min(max(level, 0.0), 1.0)
-        room = level * (1.0 - level)
-        return theta * (1.0 + self.share * (room / self.mean_room - 1.0))
+        return theta * (1.0 + self.share * (level * (1.0 - level) / self.mean_room - 1.0))

@@ -7,8 +7,9 @@ What an account gets is then worked out by the same rules, objective, exploratio
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
@@ -16,27 +17,25 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from collectopt.exceptions import InputError, NotFittedError
-from collectopt.models.harm_log import MOST
 from collectopt.models.one_row import QuickEffects, QuickPayment
-from collectopt.objective.algebra import Block, _scaled
-from collectopt.policy import reasons, timing
-from collectopt.policy.draws import decision_ids, seed_of, uniforms
+from collectopt.objective.algebra import _scaled
+from collectopt.policy import timing
+from collectopt.policy.draws import decision_ids, seed_of, uniform_row
 from collectopt.policy.engine import (
-    ALL,
+    Bools,
     Case,
-    Details,
     Floats,
     Ints,
     Outcome,
     Rows,
     Setting,
     Wanted,
-    _as_slice,
     _by_channel,
 )
 from collectopt.policy.exploration import Exploration, plan
 from collectopt.policy.guard import SEGMENTS
 from collectopt.policy.ladder import FixedLadder
+from collectopt.policy.one_case import OneCase
 from collectopt.policy.one_record import AccountRecord, records
 from collectopt.policy.one_rules import Judged, QuickRules
 from collectopt.policy.record import _Row, _Writer
@@ -46,7 +45,6 @@ from collectopt.rules.layout import Layout, Unit
 from collectopt.rules.state import State
 from collectopt.schema.actions import ActionKind
 from collectopt.schema.ledger import Ledger
-from collectopt.schema.outlook import Outlook
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf, to_instant
 
@@ -57,6 +55,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW = slice(0, 1)
 _UNKNOWN = "the models give no probability for it"
 _KEPT = 10_000
+_WAITS = (np.array([False]), np.array([True]))
+_NONE_YIELDS = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -93,63 +93,8 @@ class _Chance:
     """Exploration of an account with so many permitted actions by channel."""
 
     by_draw: tuple[Exploration, Exploration]  # not drawn, drawn
-    fits: np.ndarray[Any, np.dtype[np.bool_]] | None  # classes within the limits; None = all
-
-
-class _OneCase(ValuedCase):
-    """One account as a policy sees it: the same block of numbers without the calls around it."""
-
-    def __init__(self, one: OneDecision, outlook: Outlook, state: State) -> None:
-        self.outlook, self.state, self.one = outlook, state, one
-        self.objective, self.catalogue = one.policy.objective, one.policy.catalogue
-        self.note = one.note
-        risks, recent = one.risks, min(int(state.recent[0]), MOST)
-        self.harm = None if risks is None else tuple(r[recent : recent + 1] for r in risks)
-        self.shared = {
-            "p_wait": outlook.p_wait[:, None],
-            "open_amount": outlook.open_amount[:, None],
-            "days": outlook.days[:, None],
-            "lifetime_value": outlook.lifetime_value[:, None],
-            "contacts": state.recent[:, None].astype(np.float64),
-            **one.constants,
-        }
-
-    def _block(
-        self, rows: Rows, uplift: Floats, brought: Floats | None, pick: Rows, axis: int
-    ) -> Block:
-        del rows, axis  # one row: both axes give (1, k)
-        cost, tone, contact = self.one.factors
-        harm = {}
-        if self.harm is not None:
-            names = ("complaint", "opt_out", "leave")
-            harm = {name: r[:, pick] for name, r in zip(names, self.harm, strict=True)}
-        return Block(
-            p=self.shared["p_wait"] + uplift,
-            cost=cost[:, pick],
-            tone=tone[:, pick],
-            contact=contact[:, pick],
-            brought=brought,
-            **harm,
-            **self.shared,
-        )
-
-    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
-        """EUR of every action relative to waiting."""
-        block = self.block(rows, columns)
-        total = np.zeros(block.cost.shape)
-        for weight, term in self.objective.parts:
-            total += weight * term.euros(block)
-        return total
-
-    def details(self, rows: slice, action: Ints) -> Details:
-        """Probabilities and EUR by term of the action taken."""
-        block = self.taken(rows, action)
-        parts = zip(self.one.labels, self.objective.parts, strict=True)
-        terms = {label: (weight * term.euros(block) + 0.0)[0] for label, (weight, term) in parts}
-        value = np.zeros(1) if not terms else sum(terms.values(), start=np.zeros(1))
-        notes = reasons.notes(self.note, self.state, self.catalogue.house, rows)
-        p = block.p[0]
-        return Details(p, block.p_wait[0], p * block.open_amount[0], value, terms, notes)
+    fits: Bools | None  # classes within the limits; None = all
+    propensity: dict[tuple[int, bool, bool, bool], float] = field(default_factory=dict)
 
 
 class OneDecision:
@@ -192,7 +137,7 @@ class OneDecision:
         self.note = policy.effects_.note
         harm = policy.harm_
         risks = None if harm is None else Risks.of(harm, self.actions)
-        self.risks = None if risks is None else (risks.complaint, risks.opt_out, risks.leave)
+        self.risks = None if risks is None else vars(risks)
         value, rate = policy.catalogue.value, policy.catalogue.discount_rate
         self.constants: dict[str, Any] = {
             "discount_rate": rate,
@@ -200,17 +145,18 @@ class OneDecision:
             "unknown_value": value.lifetime_value,
         }
         tone = self.actions.tone.astype(np.float64)
-        self.factors = self.actions.cost[None], tone[None], self.actions.is_contact[None]
+        self.of_action = self.actions.cost[None], tone[None], self.actions.is_contact[None]
+        self.parts = policy.objective.parts
         self.labels = [_scaled(weight, term) for weight, term in policy.objective.parts]
         self._models()
         self._classes()
         names, usage, self.limits = self._setting(cast(State, None), 0).resources
         self.price = _priced(names, prices)
-        self.paid = self.classes[:, 2:] @ self.price
+        self.paid, self.priced = self.usage @ self.price, bool(self.price.any())
         self.by_channel = _by_channel(self._setting(cast(State, None), 0), usage)
         cost = _by_channel(self._setting(cast(State, None), 0), self.actions.cost[:, None])
         self.cost = None if policy.explores_evenly else cost[:, 0]
-        self._chances: dict[Hashable, _Chance] = {}
+        self._chances: dict[bytes, _Chance] = {}
         self._refusals: dict[bytes, Any] = {}
 
     def __repr__(self) -> str:
@@ -223,7 +169,7 @@ class OneDecision:
         ------
         InputError
         """
-        return records(self.policy, self.rules, ledger, as_of)
+        return records(self.policy, self.rules, self.payment, ledger, as_of)
 
     def record(self, rows: Mapping[str, Any], now: AsOf) -> AccountRecord:
         """Prepare one account from its rows of the six tables.
@@ -292,16 +238,27 @@ class OneDecision:
                 found=f"one for {record.version}",
                 hint="Make it again: policy.prepare().records(ledger, now).",
             )
-        seed, state = seed_of(rng), record.state
+        seed, state, key = seed_of(rng), record.state, record.key
         if now is not None:
             moment = to_instant(now, self.policy.catalogue.timezone)
             state = record.at(int(moment.astype(np.int64)))
-        judged = self.rules.judge(state, record.key)
+            if state is not record.state:
+                key = self.rules.key(state)
+        judged = self.rules.judge(state, key)
         case, known = self._case(record, state)
-        wanted, may = self._wanted(case, judged, known)
-        u = uniforms(np.array([record.account_id], dtype=object), state.as_of, seed)
-        outcome = self._outcome(wanted, may and not bool(state.vulnerable[0]), u)
-        return self._written(record, state, judged, case, outcome, seed, known=known)
+        wanted = self._wanted(case, judged, known=known)
+        may = known and not bool(state.vulnerable[0])
+        u = uniform_row(record.account_id, state.as_of, seed)
+        chance = self._chance(wanted.counts, may)
+        outcome = self._outcome(wanted, chance, u)
+        return self._written(
+            record, state, judged, case=case, chosen=(chance, outcome), seed=seed, known=known
+        )
+
+    def some(self, columns: Rows) -> tuple[Floats, Floats, Bools]:
+        """Cost, rank of the tone and whether it is a contact, of some actions, (1, k) each."""
+        cost, tone, contact = self.of_action
+        return cost[:, columns], tone[:, columns], contact[:, columns]
 
     # -- laid out once -----------------------------------------------------------------------
 
@@ -332,7 +289,14 @@ class OneDecision:
         keys = np.column_stack([self.actions.kind, self.actions.channel, usage])
         self.classes, group = np.unique(keys, axis=0, return_inverse=True)
         self.members = [np.flatnonzero(group.reshape(-1) == g) for g in range(len(self.classes))]
-        self.spans = [_as_slice(members) for members in self.members]
+        widest = max(map(len, self.members))
+        # places of the actions of each class; the further place of a class is worth nothing
+        self.grid = np.full((len(self.members), widest), len(self.actions))
+        for g, members in enumerate(self.members):
+            self.grid[g, : len(members)] = members
+        self.every = np.arange(len(self.members))
+        self.alone = np.array([members[0] for members in self.members])
+        self.usage = self.classes[:, 2:]
         self.stop = np.flatnonzero(self.classes[:, 0] == ActionKind.STOP)
         # a tie goes to what takes less
         self.turn = np.lexsort(self.classes[:, 2:].T[::-1]) if usage.shape[1] else None
@@ -341,7 +305,6 @@ class OneDecision:
         contact = self.actions.is_contact
         self.channel = np.where(contact, self.actions.channel, -1).astype(np.int64)
         channels = range(len(self.actions.channels))
-        self.of_channel = [_as_slice(np.flatnonzero(self.channel == c)) for c in channels]
         kinds = ["" if kind is ActionKind.CONTACT else kind.channel for kind in ActionKind]
         codes = np.where(contact, self.actions.channel, len(channels) + self.actions.kind)
         self.named = [[*self.actions.channels, *kinds][code] for code in codes.tolist()]
@@ -365,24 +328,13 @@ class OneDecision:
     # -- for each account --------------------------------------------------------------------
 
     def _case(self, record: AccountRecord, state: State) -> tuple[Case, bool]:
-        """What the models say of the account, and whether they say anything."""
-        p_wait, days = self._paid(record)
-        (theta, phi), proceeds = self._factors(record)
-        outlook = Outlook(
-            cast(Snapshot, None),
-            self.actions,
-            np.array([p_wait]),
-            state.open_amount,
-            theta,
-            phi,
-            np.array([days]),
-            self.policy.catalogue.horizon_days,
-            np.array([record.lifetime_value]),
-            proceeds,
-        )
-        known = bool(np.isfinite(p_wait) and np.isfinite(theta).all())
-        known = known and (proceeds is None or bool(np.isfinite(proceeds[0]).all()))
-        case: Case = _OneCase(self, outlook, state)
+        """See the account as the models do; second, whether they say anything of it."""
+        chances, factors = self._paid(record), self._factors(record)
+        known = math.isfinite(chances[0])
+        if factors is record.factors:  # our own models know all there is
+            parts = [part[0] for part in factors if part is not None]
+            known = known and all(bool(np.isfinite(theta).all()) for theta in parts)
+        case: Case = OneCase(self, record, state, chances, factors)
         if self.ladder[record.segment]:
             rungs = self.rungs._case(cast(Snapshot, None), state)[0]  # noqa: SLF001
             case = LadderCase(cast(ValuedCase, case), rungs, np.ones(1, dtype=bool))
@@ -393,7 +345,7 @@ class OneDecision:
         if self.payment is None or record.payment is None:
             assert record.chances is not None
             return record.chances
-        p = self.payment.before(record.payment, record.due, record.day)
+        p = self.payment.before(record.payment, record.stages, record.due, record.day)
         # as `timing.mean_days` does for many
         mass = [max(b - a, 0.0) for a, b in pairwise([0.0, *p])]
         total = sum(mass)
@@ -406,66 +358,59 @@ class OneDecision:
     ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats] | None]:
         if self.assumed is not None:
             return self.assumed
-        if record.effects is None or not record.standardised:
+        if record.effects is None or not record.lines:
             assert record.factors is not None
             return record.factors
         found: list[tuple[Floats, Floats]] = []
-        for quick, z in zip(self.effects, record.standardised, strict=False):
+        for quick, straight in zip(self.effects, record.lines, strict=False):
             if quick is not None and quick.model.factors is not None:
-                theta = quick.theta(record.effects, z)
+                theta = quick.theta(record.effects, straight)
                 if self.share is not None:
-                    some, more = self.share[record.segment, :1], self.share[record.segment, 1:]
+                    some, more = self.share[record.segment].tolist()
                     theta = some * quick.model.theta + more * (theta - quick.model.theta)
                 found.append((theta, quick.model.factors.phi))
         return found[0], found[1] if len(found) > 1 else None
 
-    def _wanted(self, case: Case, judged: Judged, known: bool) -> tuple[Wanted, bool]:
-        """Give the best permitted action of each class, and whether any may be explored."""
-        allowed = judged.allowed
-        values = np.full(len(allowed), -np.inf)
-        among = self.passive if judged.bound else slice(None)
-        if known and (not judged.bound or len(self.passive) > 1):
-            values[among] = case.values(_ROW, among)[0]
-            values[~allowed] = -np.inf
+    def _wanted(self, case: Case, judged: Judged, *, known: bool) -> Wanted:
+        """Give the best permitted action of each class."""
+        padded = np.full(len(self.actions) + 1, -np.inf)
+        values = padded[:-1]
+        if known and not judged.bound:
+            np.copyto(values, case.values(_ROW)[0], where=judged.allowed)
+        elif known and len(self.passive) > 1:
+            values[self.passive] = case.values(_ROW, self.passive)[0]
         values[0] = 0.0
-        best, action = np.empty((1, len(self.members))), np.empty((1, len(self.members)), np.int64)
-        for g, span in enumerate(self.spans):
-            mine = values[span]
-            at = int(mine.argmax())
-            best[0, g], action[0, g] = mine[at], self.members[g][at]
+        table = padded[self.grid]
+        at = table.argmax(axis=1)
+        best, action = table[self.every, at], self.grid[self.every, at]
         for g in self.stop:
-            if not best[0, g] > 0:
-                best[0, g] = -np.inf
-        counts = np.array(
-            [[np.count_nonzero(allowed[mine]) if known else 0 for mine in self.of_channel]]
-        )
-        waits, yields = np.array([not known]), np.zeros(1, dtype=np.int64)
-        return Wanted(best, action, self.classes[:, 2:], counts, waits, yields), known
+            if not best[g] > 0:
+                best[g] = -np.inf
+        counts = judged.counts if known else np.zeros_like(judged.counts)
+        return Wanted(best[None], action[None], self.usage, counts, _WAITS[not known], _NONE_YIELDS)
 
-    def _outcome(self, wanted: Wanted, may: bool, u: Floats) -> Outcome:
+    def _outcome(
+        self, wanted: Wanted, chance: _Chance, u: tuple[float, float, float, float]
+    ) -> Outcome:
         """Choose at the prices, and see whether the account explores."""
-        chance = self._chance(wanted.counts, may)
         epsilon = self.policy.explore
-        drawn = epsilon > 0 and int(u[0, 1] / epsilon) < 1
-        exploration = chance.by_draw[drawn]
-        net = wanted.best[0] - self.paid
-        if chance.fits is not None:
-            net[~chance.fits] = -np.inf
-        first = int(net.argmax() if self.turn is None else self.turn[net[self.turn].argmax()])
-        greedy = wanted.action[:, first]
+        exploration = chance.by_draw[epsilon > 0 and int(u[1] / epsilon) < 1]
+        best, action = wanted.best[0], wanted.action
+        net = best - self.paid if self.priced else best.copy()
+        fits = net if chance.fits is None else np.where(chance.fits, net, -np.inf)
+        first = int(fits.argmax() if self.turn is None else self.turn[fits[self.turn].argmax()])
+        greedy = action[:, first]
         if not self.chancy[greedy[0]]:
-            none = np.zeros(1, dtype=bool)
-            exploration = replace(exploration, joins=none, explores=none)
-        net = wanted.best[0] - self.paid
+            exploration = replace(exploration, joins=_WAITS[0], explores=_WAITS[0])
         net[first] = -np.inf
         second = int(net.argmax())
-        there = bool(np.isfinite(net[second]))
-        rival = np.array([wanted.action[0, second] if there else -1])
-        value = np.array([wanted.best[0, second] if there else 0.0])
-        return Outcome(wanted, exploration, greedy, rival, value, {}, u[:, 2:])
+        there = net[second] > -np.inf
+        rival = action[:, second] if there else np.array([-1])
+        value = np.array([best[second] if there else 0.0])
+        return Outcome(wanted, exploration, greedy, rival, value, {}, np.array([u[2:]]))
 
     def _chance(self, counts: Ints, may: bool) -> _Chance:
-        key = (counts.tobytes(), may)
+        key = counts.tobytes() if may else b""
         found = self._chances.get(key)
         if found is None:
             explored = plan(
@@ -478,7 +423,8 @@ class OneDecision:
                 cost=self.cost,
             )
             left = replace(explored, explores=np.zeros(1, dtype=bool))
-            fits = (self.classes[:, 2:] <= self.limits - explored.reserve + 1e-9).all(axis=1)
+            room = self.limits - explored.reserve + 1e-9
+            fits = np.asarray((self.usage <= room).all(axis=1), dtype=np.bool_)
             found = _Chance((left, explored), None if fits.all() else fits)
             if len(self._chances) >= _KEPT:
                 self._chances.clear()
@@ -490,64 +436,69 @@ class OneDecision:
         record: AccountRecord,
         state: State,
         judged: Judged,
-        case: Case,
-        outcome: Outcome,
-        seed: int,
         *,
+        case: Case,
+        chosen: tuple[_Chance, Outcome],
+        seed: int,
         known: bool,
     ) -> OneChoice:
         """Draw, and put what was chosen and why into words."""
-        greedy = int(outcome.greedy[0])
+        chance, outcome = chosen
+        actions, greedy = self.actions, int(outcome.greedy[0])
         taken = greedy
         if outcome.exploration.explores[0]:
             drawn = outcome.exploration.draw(
                 _ROW, lambda _: judged.allowed, self.channel, outcome.u
             )
             taken = int(drawn[0]) if drawn[0] >= 0 else greedy
-        action = np.array([taken])
-        chance = float(
-            outcome.exploration.propensity(_ROW, action, self.channel[action], outcome.greedy)[0]
-        )
+        action = outcome.greedy if taken == greedy else np.array([taken])
+        propensity = self._propensity(chance, outcome, action)
         details = case.details(_ROW, action)
         rival = int(outcome.rival[0]) if taken == greedy else greedy
-        undecidable = {} if known else {_UNKNOWN: np.ones(1, dtype=bool)}
+        undecidable = {} if known else {_UNKNOWN: _WAITS[1]}
         writer = _Writer(self._setting(state, seed, undecidable), outcome)
-        key = judged.refused.tobytes()
-        refusal = self._refusals.get(key)
+        refusal = self._refusals.get(judged.code)
         if refusal is None:
-            refusal = self._refusals[key] = writer._refusals(judged.refused)[0]  # noqa: SLF001
-        row = _Row(taken, chance, refusal, details)
-        actions, contact = self.actions, self.channel[taken] >= 0
+            refusal = writer._refusals(judged.refused)[0]  # noqa: SLF001 - the same words
+            self._refusals[judged.code] = refusal
         tone, offer = int(actions.tone[taken]), int(actions.offer[taken])
         sent = None
-        if contact:
+        if self.channel[taken] >= 0:
             slot = self.layout.index[Unit.SLOT][taken]
             sent = _EPOCH + timedelta(microseconds=int(state.send_at[0, slot]))
         p, p_wait = float(details.p_pay[0]), float(details.p_wait[0])
-        value = float(details.value[0])
-        names = actions.names
+        row = _Row(taken, propensity, refusal, details)
         return OneChoice(
             account_id=record.account_id,
             channel=self.named[taken],
             tone=None if tone < 0 else actions.tones[tone],
             offer=None if offer < 0 else actions.offers[offer],
             send_at=sent,
-            propensity=chance,
+            propensity=propensity,
             p_pay=p,
             p_pay_if_wait=p_wait,
             expected_recovery=float(details.recovery[0]),
             uplift=p - p_wait,
             cost=float(actions.cost[taken]),
-            value=value if np.isfinite(value) else np.nan,
-            runner_up=None if rival < 0 else names[rival],
-            reasons=tuple(writer._reasons(0, 0, row)),  # noqa: SLF001 - the same words
+            value=float(details.value[0]),
+            runner_up=None if rival < 0 else actions.names[rival],
+            reasons=tuple(writer._reasons(0, 0, row)),  # noqa: SLF001
             rule_trace=tuple(writer._trace(0, refusal)),  # noqa: SLF001
             policy_version=self.version,
-            decision_id=decision_ids(
-                np.array([record.account_id], dtype=object), state.as_of, seed, self.version
-            )[0],
+            decision_id=decision_ids([record.account_id], state.as_of, seed, self.version)[0],
             terms={name: float(each[0]) for name, each in details.terms.items()},
         )
+
+    def _propensity(self, chance: _Chance, outcome: Outcome, action: Ints) -> float:
+        """Probability of the action taken; it hangs on four things that are looked up."""
+        taken, greedy, exploration = int(action[0]), outcome.greedy, outcome.exploration
+        channel = self.channel[action]
+        key = (int(channel[0]), taken == 0, taken == int(greedy[0]), bool(exploration.joins[0]))
+        found = chance.propensity.get(key)
+        if found is None:
+            found = float(exploration.propensity(_ROW, action, channel, greedy)[0])
+            chance.propensity[key] = found
+        return found
 
 
 def _priced(names: tuple[str, ...], prices: Mapping[str, float] | None) -> Floats:

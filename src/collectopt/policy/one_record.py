@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from collectopt.exceptions import InputError
-from collectopt.models import PaymentModel
 from collectopt.models.labels import due_offsets
-from collectopt.models.one_row import QuickEffects
+from collectopt.models.one_row import QuickEffects, QuickPayment
 from collectopt.policy.base import check_currency
 from collectopt.policy.engine import Floats
 from collectopt.policy.guard import segments
@@ -46,7 +44,7 @@ class AccountRecord:
         Likewise: the end of the account's local day.
     state : State
         Facts for the rules, of this account alone.
-    key : hashable
+    key : str
         Those facts that steady rules hang on.
     sent : (m,) int64
         When contacts of the same customer went, or go, out; microseconds UTC.
@@ -62,8 +60,10 @@ class AccountRecord:
         Columns of the payment model.
     effects : (e,) float32 or None
         Columns of the effects.
-    standardised : tuple of (1, q) float64
-        The same as the models of effects see them: of the probability, of the proceeds.
+    stages : tuple of (s,) float64 or None
+        What the straight lines of the payment model make of its columns.
+    lines : tuple of (level, tilt)
+        What those of the models of effects make of theirs: on the probability, on the proceeds.
     chances : (p_wait, days) or None
         Of a payment model that is not ours, which cannot be asked for one row.
     factors : (theta, phi), and those of the proceeds or None; or None
@@ -75,7 +75,7 @@ class AccountRecord:
     as_of: int
     until: int
     state: State
-    key: Hashable
+    key: str
     sent: np.ndarray[Any, np.dtype[np.int64]]
     day: int
     due: float
@@ -83,7 +83,8 @@ class AccountRecord:
     lifetime_value: float
     payment: Row | None
     effects: Row | None
-    standardised: tuple[Floats, ...]
+    stages: tuple[Floats | None, ...]
+    lines: tuple[tuple[float, float], ...]
     chances: tuple[float, float] | None
     factors: tuple[tuple[Floats, Floats], tuple[Floats, Floats] | None] | None
 
@@ -114,7 +115,11 @@ class AccountRecord:
 
 
 def records(
-    policy: NextBestAction, rules: QuickRules, ledger: Ledger, as_of: AsOf
+    policy: NextBestAction,
+    rules: QuickRules,
+    quick: QuickPayment | None,
+    ledger: Ledger,
+    as_of: AsOf,
 ) -> dict[str, AccountRecord]:
     """Prepare every account with an open claim, all at once; by account_id."""
     check_currency(ledger, policy.catalogue)
@@ -124,7 +129,7 @@ def records(
     state = policy._aware(  # noqa: SLF001 - a part of the policy
         snapshot, State.of(snapshot, policy.catalogue, Layout.of(policy.catalogue.actions))
     )
-    columns = _columns(policy, snapshot, state)
+    columns = _columns(policy, quick, snapshot, state)
     account = snapshot.rows["account"].to_numpy()
     days = snapshot.rows["day"].to_numpy().astype("datetime64[D]")
     zones = ledger.zones.take(snapshot.rows["account"].combine_chunks()).to_pylist()
@@ -155,41 +160,49 @@ def records(
     return found
 
 
-def _columns(policy: NextBestAction, snapshot: Snapshot, state: State) -> Any:
+def _columns(
+    policy: NextBestAction, quick: QuickPayment | None, snapshot: Snapshot, state: State
+) -> Any:
     """Columns of the models by row; what other people's models say, where they are not ours."""
     from collectopt.models import ResponseModel
 
     outlook, payment, effects = None, None, None
-    standardised: list[Floats] = []
+    lines: list[list[tuple[float, float]]] = []
     models = [policy._effects.model, policy._effects.proceeds]  # noqa: SLF001
     ours = all(m is None or isinstance(m, ResponseModel) for m in models)
-    our_payment = isinstance(policy.payment_, PaymentModel)
-    if our_payment:
+    stages: list[tuple[Floats | None, ...]] = [()] * len(snapshot)
+    if quick is not None:
         of_payment, of_effects = policy._matrices(snapshot)  # noqa: SLF001
-        payment = None if of_payment is None else of_payment.values  # noqa: PD011
+        assert of_payment is not None
+        payment = of_payment.values
+        stages = quick.straight(payment)
         if of_effects is not None:
-            effects = of_effects.values  # noqa: PD011 - not of pandas
-    if not our_payment or not ours:
+            effects = of_effects.values
+    if quick is None or not ours:
         outlook = policy._outlook(snapshot, state)  # noqa: SLF001
     elif effects is None and models[0] is not None:
         effects = np.zeros((len(snapshot), 0), dtype=np.float32)
     if ours and effects is not None:
-        standardised = [QuickEffects(m).standardised(effects) for m in models if m is not None]
+        lines = [QuickEffects(m).straight(effects) for m in models if m is not None]
 
     def of(i: int) -> dict[str, Any]:
         own = slice(i, i + 1)
         chances, factors = None, None
         if outlook is not None:
             chances = (float(outlook.p_wait[i]), float(outlook.days[i]))
-            factors = (_of(outlook.theta, own), outlook.phi), (
-                None
-                if outlook.proceeds is None
-                else (_of(outlook.proceeds[0], own), outlook.proceeds[1])
+            factors = (
+                (_of(outlook.theta, own), outlook.phi),
+                (
+                    None
+                    if outlook.proceeds is None
+                    else (_of(outlook.proceeds[0], own), outlook.proceeds[1])
+                ),
             )
         return {
             "payment": None if payment is None else np.ascontiguousarray(payment[i]),
             "effects": None if effects is None else np.ascontiguousarray(effects[i]),
-            "standardised": tuple(Z[own].copy() for Z in standardised),
+            "stages": stages[i],
+            "lines": tuple(each[i] for each in lines),
             "chances": chances,
             "factors": factors,
         }

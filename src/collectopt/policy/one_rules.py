@@ -1,8 +1,7 @@
 """The rules for one account: what was judged for the same facts before is not judged again.
 
-Nothing here knows a rule's logic. A rule whose answer hangs on few facts (a hold, the consents, the
-last tone, the day) is asked once for each combination of them; one that hangs on the minute (slots
-that are past, the cap of contacts) or that is not known here is asked every time.
+Nothing here knows a rule's logic, only which facts its answer hangs on. It is asked once for each
+combination of them; a rule that is not known here is asked every time.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from collectopt.rules.permissions import (
     Agency,
     Approval,
     Consent,
+    ContactCap,
     Distress,
     FirstContactGentle,
     Hold,
@@ -29,6 +29,7 @@ from collectopt.rules.permissions import (
     PastDue,
     Permission,
     QuietHours,
+    SlotPast,
 )
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -50,8 +51,12 @@ _FACTS: Mapping[type[Permission], Callable[[Any, State], Hashable]] = {
     NoAddress: lambda _, s: s.bounced.tobytes(),
     FirstContactGentle: lambda _, s: bool(s.first[0]),
     MaxToneStep: lambda _, s: int(s.last_tone[0]),
-    Hours: lambda _, s: s.local_day[0][:1],
-    QuietHours: lambda _, s: s.local_day[0][:1],
+    Hours: lambda _, s: str(s.local_day[0][:1]),
+    QuietHours: lambda _, s: str(s.local_day[0][:1]),
+    SlotPast: lambda _, s: (s.send_at > s.as_of).tobytes(),
+    ContactCap: lambda _, s: (
+        (s.send_at.tobytes(), *(ends.tobytes() for ends in s.blocked)) if s.blocked[0].size else ()
+    ),
     Agency: lambda p, s: (bool(s.own_contacts[0] < p.min_contacts), bool(s.past_due[0])),
     Approval: lambda _, s: bool(s.consumer[0]),
     Distress: lambda p, s: (
@@ -72,11 +77,17 @@ class Judged:
         How many actions each rule refuses, whatever the others say.
     bound : bool
         Whether nothing at all may be done to the customer.
+    counts : (1, C) int64
+        Permitted actions by channel.
+    code : bytes
+        Of `refused`, to look words up.
     """
 
     allowed: Bools
     refused: Ints
     bound: bool
+    counts: Ints
+    code: bytes
 
 
 class QuickRules:
@@ -98,14 +109,25 @@ class QuickRules:
         self.count = len(rules.permissions)
         self.counts = {unit: layout.counts(unit) for unit in Unit}
         self.free = {unit: np.ones(layout.sizes[unit] + 1, dtype=bool) for unit in Unit}
-        self._kept: dict[Hashable, Judged] = {}
+        actions = layout.actions
+        mine = np.where(actions.is_contact, actions.channel, -1)
+        self.channels = [np.flatnonzero(mine == c) for c in range(len(actions.channels))]
+        self._kept: dict[str, Judged] = {}
 
-    def key(self, state: State) -> Hashable:
+    def key(self, state: State) -> str:
         """Gather the facts of a state of one account that the steady rules hang on."""
-        return tuple(_FACTS[type(p)](p, state) for _, p in self.steady)
+        return repr([_FACTS[type(p)](p, state) for _, p in self.steady])
 
-    def judge(self, state: State, key: Hashable) -> Judged:
-        """Judge every action for one account; the same as :meth:`Rules.evaluate`."""
+    def judge(self, state: State, key: str) -> Judged:
+        """Judge every action for one account; the same as :meth:`Rules.evaluate`.
+
+        Parameters
+        ----------
+        state : State
+            Of one account.
+        key : str
+            ``key(state)``; a record holds that of its own time.
+        """
         steady = self._kept.get(key)
         if steady is None:
             steady = self._judged(state, key)
@@ -123,14 +145,18 @@ class QuickRules:
             np.logical_not(mask[0], out=free[:-1])
             allowed = allowed & free[self.layout.index[unit]]
             bound = bound or (unit is Unit.ACCOUNT)
-        return Judged(allowed, refused, bound)
+        return self._made(allowed, refused, bound=bound)
 
-    def _judged(self, state: State, key: Hashable) -> Judged:
+    def _judged(self, state: State, key: str) -> Judged:
         verdict = self.rules.evaluate(state, self.layout, _ROW)
         refused = np.zeros((1, self.count), dtype=np.int64)
         refused[:, self.places] = verdict.refused
-        found = Judged(verdict.allowed[0], refused, bool(verdict.bound[0]))
+        found = self._made(verdict.allowed[0], refused, bound=bool(verdict.bound[0]))
         if len(self._kept) >= _KEPT:
             self._kept.clear()
         self._kept[key] = found
         return found
+
+    def _made(self, allowed: Bools, refused: Ints, *, bound: bool) -> Judged:
+        counts = np.array([[np.count_nonzero(allowed[mine]) for mine in self.channels]])
+        return Judged(allowed, refused, bound, counts, refused.tobytes())

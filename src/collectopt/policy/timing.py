@@ -13,7 +13,7 @@ def marks(days: int) -> tuple[int, ...]:
 
 
 def mean_days(p: Floats, days: int) -> Floats:
-    """Expected days to the event, given that it comes within the horizon.
+    """Expect so many days to the event, given that it comes within the horizon.
 
     Parameters
     ----------
