@@ -156,6 +156,10 @@ def decide(
             "--resume", help="Keep OUT if it holds exactly this run: book, policy, time, seed."
         ),
     ] = False,
+    records: Annotated[
+        Path | None,
+        typer.Option("--records", help="Folder of records to which the run is added, for ever."),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -169,6 +173,7 @@ def decide(
         as_of=as_of,
         seed=seed,
         resume=resume,
+        records=records,
         progress=Screen(quiet=as_json),
     )
     _finish(summary, as_json=as_json)

@@ -57,7 +57,7 @@ def replay(
     ----------
     decision_id : str
     decisions : Path
-        A file that ``decide`` wrote, or a folder of such files.
+        A file that ``decide`` wrote, or a folder of such files, such as its records.
     book, model : Path
     progress : Progress
 
@@ -151,7 +151,8 @@ def _found(decision_id: str, decisions: Path) -> tuple[Path, dict[str, Any], pa.
                 expected="decisions written by `collectopt decide`",
                 found="a file that does not say what they were made of",
             )
-        return file, note["run"], table.replace_schema_metadata(None).cast(SCHEMA)
+        known = table.replace_schema_metadata(None).select(SCHEMA.names)
+        return file, note["run"], known.cast(SCHEMA)
     raise InputError.of(
         str(decisions),
         "decision_id",

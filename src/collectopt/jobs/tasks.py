@@ -18,6 +18,7 @@ from collectopt.exceptions import InputError
 from collectopt.models import PaymentModel
 from collectopt.policy import NextBestAction, load
 from collectopt.policy.base import MARKER, Policy
+from collectopt.policy.store import RecordStore
 from collectopt.schema.atomic import atomic_file, check_folder
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.decisions import SCHEMA, Decisions
@@ -171,6 +172,7 @@ def decide(
     progress: Progress,
     seed: int = 0,
     resume: bool = False,
+    records: Path | None = None,
 ) -> Summary:
     """Decide for every account with an open claim and write the decisions.
 
@@ -186,6 +188,8 @@ def decide(
         Seed of the exploration.
     resume : bool
         Keep `out` if it already holds exactly this run: same book, policy, time and seed.
+    records : Path or None
+        Folder to which the run is added too, before `out` is written; see `RecordStore`.
 
     Returns
     -------
@@ -215,6 +219,8 @@ def decide(
         with progress.step("deciding"):
             decisions = policy.decide(ledger, as_of=moment, rng=seed)
         with progress.step("writing"):
+            if records is not None:
+                RecordStore(records).append(decisions, run)
             _write(decisions, out, run)
         found = _Found(decisions.counts(), dict(decisions.fallbacks), float(value(decisions)))
     facts = {

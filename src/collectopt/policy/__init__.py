@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = attach(
         "Verdict": ".plans",
         "best_plan": ".plans",
         "evaluate_plan": ".plans",
+        "RecordStore": ".store",
         "load": ".artifact",
         "decision_log": ".panel",
         "decision_outcomes": ".outcomes",
