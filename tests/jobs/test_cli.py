@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from collectopt.jobs.cli import main
+from collectopt.policy import RecordStore
 from collectopt.schema.decisions import SCHEMA
 from collectopt.schema.ledger import Ledger
 from collectopt.simulation import Book
@@ -271,6 +272,22 @@ def test_replay_gives_the_same_bytes_and_says_why(monkeypatch, capsys, place, de
         code, out, _ = run(monkeypatch, capsys, *words, "--decisions", decided, "--json")
         facts = json.loads(out)
         assert (code, facts["same"], facts["book_is_same"], facts["seed"]) == (0, True, True, 5)
+
+
+def test_a_run_is_added_to_the_records_and_replayed_from_them(
+    monkeypatch, capsys, place, decided, tmp_path
+):
+    row = pq.read_table(decided).to_pylist()[0]
+    folder = tmp_path / "records"
+    words = ("decide", place / "book", "--model", place / "nba", "--as-of", AS_OF, "--seed", 5)
+    for out in ("one.parquet", "two.parquet"):  # the same run twice is one record
+        code, _, _ = run(monkeypatch, capsys, *words, "--out", tmp_path / out, "--records", folder)
+        assert code == 0
+        assert len(list(folder.iterdir())) == 1
+    assert RecordStore(folder).find(row["decision_id"])["terms"]
+    words = ("replay", row["decision_id"], "--book", place / "book", "--model", place / "nba")
+    code, out, _ = run(monkeypatch, capsys, *words, "--decisions", folder)
+    assert (code, "The same, byte for byte." in out) == (0, True)
 
 
 def test_replay_with_a_book_that_grew_is_the_same_and_with_another_past_is_not(

@@ -183,6 +183,10 @@ def decide(
         Path | None,
         typer.Option("--overrides", help="What people decided for accounts: CSV or parquet."),
     ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option("--records", help="Folder of records to which the run is added, for ever."),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -197,6 +201,7 @@ def decide(
         seed=seed,
         resume=resume,
         overrides=overrides,
+        records=records,
         progress=Screen(quiet=as_json),
     )
     _finish(summary, as_json=as_json)

@@ -59,7 +59,7 @@ def replay(
     ----------
     decision_id : str
     decisions : Path
-        A file that ``decide`` wrote, or a folder of such files.
+        A file that ``decide`` wrote, or a folder of such files, such as its records.
     book, model : Path
     progress : Progress
 
@@ -159,7 +159,8 @@ def _found(
                 found="a file that does not say what they were made of",
             )
         people = Overrides.from_rows(note["overrides"]) if "overrides" in note else None
-        return file, note["run"], table.replace_schema_metadata(None).cast(SCHEMA), people
+        known = table.replace_schema_metadata(None).select(SCHEMA.names)
+        return file, note["run"], known.cast(SCHEMA), people
     raise InputError.of(
         str(decisions),
         "decision_id",

@@ -20,6 +20,7 @@ from collectopt.models import PaymentModel
 from collectopt.policy import NextBestAction, load
 from collectopt.policy.base import MARKER, Policy
 from collectopt.policy.overrides import Overrides
+from collectopt.policy.store import RecordStore
 from collectopt.schema.atomic import atomic_file, check_folder
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.decisions import SCHEMA, Decisions
@@ -174,6 +175,7 @@ def decide(
     seed: int = 0,
     resume: bool = False,
     overrides: Path | None = None,
+    records: Path | None = None,
 ) -> Summary:
     """Decide for every account with an open claim and write the decisions.
 
@@ -192,6 +194,8 @@ def decide(
     overrides : Path or None
         CSV or parquet file of what people decided. It is kept beside the decisions, so that these
         can be made again.
+    records : Path or None
+        Folder to which the run is added too, before `out` is written; see `RecordStore`.
 
     Returns
     -------
@@ -224,6 +228,8 @@ def decide(
         with progress.step("deciding"):
             decisions = policy.decide(ledger, as_of=moment, rng=seed, overrides=given)
         with progress.step("writing"):
+            if records is not None:
+                RecordStore(records).append(decisions, run, given)
             _write(decisions, out, run, given)
         found = _Found(decisions.counts(), dict(decisions.fallbacks), float(value(decisions)))
     facts = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +53,22 @@ def uniforms(
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def decision_ids(
-    account_ids: NDArray[np.object_], as_of: int, seed: int, version: str
-) -> list[str]:
+def uniform_row(account_id: str, as_of: int, seed: int) -> tuple[float, float, float, float]:
+    """Give :func:`uniforms` of one account.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> uniform_row("A", 0, 1) == tuple(uniforms(np.array(["A"], object), 0, 1)[0])
+    True
+    """
+    text = f"{seed}|{as_of}|{account_id}".encode()
+    a, b, c, d = struct.unpack("<4Q", hashlib.blake2b(text, digest_size=32).digest())
+    unit = 2.0**-53
+    return (a >> 11) * unit, (b >> 11) * unit, (c >> 11) * unit, (d >> 11) * unit
+
+
+def decision_ids(account_ids: Iterable[str], as_of: int, seed: int, version: str) -> list[str]:
     """Name each decision by what it depends on."""
     prefix = f"{version}|{seed}|{as_of}|".encode()
     return [

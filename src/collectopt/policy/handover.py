@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Self
@@ -124,6 +124,17 @@ class Worths:
     cost: Floats
     days: Ints
     interest: Floats
+
+    def of(self, i: int) -> Worths:
+        """Take one account."""
+        parts = {
+            each.name: getattr(self, each.name)[..., i : i + 1]
+            if each.name == "going_on"
+            else getattr(self, each.name)[i : i + 1]
+            for each in fields(self)
+            if each.name != "kinds"
+        }
+        return Worths(kinds=self.kinds, **parts)
 
     @property
     def sure(self) -> Bools:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -30,13 +30,22 @@ from collectopt.policy.engine import (
     choose,
 )
 from collectopt.policy.guard import Kept, Scene, judge, segments
-from collectopt.policy.handover import HandoverCase, Outside, Pricing, table, ways_of, worths
+from collectopt.policy.handover import (
+    HandoverCase,
+    Outside,
+    Pricing,
+    Worths,
+    table,
+    ways_of,
+    worths,
+)
 from collectopt.policy.helping import recommend
 from collectopt.policy.ladder import FixedLadder
 from collectopt.policy.plan import Plan
 from collectopt.policy.plans import Assessment, evaluate_for
 from collectopt.policy.preferences import preferences
 from collectopt.policy.risks import learn_harm
+from collectopt.policy.timing import marks, mean_days
 from collectopt.policy.valued import LadderCase, ValuedCase
 from collectopt.rules.layout import Layout
 from collectopt.rules.rules import Rules
@@ -47,6 +56,10 @@ from collectopt.schema.ledger import Ledger
 from collectopt.schema.outlook import Outlook
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf, to_instant
+
+if TYPE_CHECKING:
+    from collectopt.policy.one import OneChoice, OneDecision
+    from collectopt.policy.one_record import AccountRecord
 
 #: On simulated books the log loss of later weeks is the same as with one and half a million.
 _HASTE, _PERIODS, _ROWS = 1.7, 250_000, 100_000
@@ -113,6 +126,7 @@ class NextBestAction(Policy):
         self.harm_: Harm | None = None
         self.delays_: Any = None
         self.outside_: Outside | None = None
+        self._one: OneDecision | None = None
 
     def __repr__(self) -> str:
         return f"NextBestAction(objective={self.objective!r})"
@@ -270,6 +284,33 @@ class NextBestAction(Policy):
             raise NotFittedError.of(self, "evaluate_plan")
         return evaluate_for(snapshot, account_id, proposal, self.catalogue, self.payment_)
 
+    def prepare(self, prices: Mapping[str, float] | None = None) -> OneDecision:
+        """Lay the policy out for one account at a time; see :class:`OneDecision`.
+
+        Parameters
+        ----------
+        prices : mapping of str to float, optional
+            EUR a unit of what is scarce, such as ``decisions.prices`` of the last run.
+
+        Raises
+        ------
+        NotFittedError, InputError
+        """
+        from collectopt.policy.one import OneDecision
+
+        return OneDecision(self, prices)
+
+    def decide_one(
+        self, record: AccountRecord, now: AsOf | None = None, rng: int | np.random.Generator = 0
+    ) -> OneChoice:
+        """Decide for one account at once; the first call lays the policy out.
+
+        Parameters and errors as in :meth:`OneDecision.decide`.
+        """
+        if self._one is None or self._one.policy is not self or self._one.version != self.version:
+            self._one = self.prepare()
+        return self._one.decide(record, now, rng)
+
     def _aware(self, snapshot: Snapshot, state: State) -> State:
         return reasons.aware(self.delays_, snapshot, state)
 
@@ -344,8 +385,7 @@ class NextBestAction(Policy):
             return pd.DataFrame(columns=["account_id", "action", "value", "low", "high"])
         layout = Layout.of(self.catalogue.actions)
         state = self._aware(snapshot, State.of(snapshot, self.catalogue, layout))
-        pricing = Pricing(state, self.objective, self.catalogue, _lifetime_value(snapshot))
-        found = worths(self.outside_, snapshot, pricing, self.payment_)
+        found = worths(self.outside_, snapshot, self._pricing(snapshot, state), self.payment_)
         kinds = self.catalogue.actions.kind
         columns = np.array([int(np.flatnonzero(kinds == k)[0]) for k in ways_of(self.catalogue)])
         verdict = self.rules.evaluate(state, layout, slice(0, len(state)))
@@ -408,11 +448,19 @@ class NextBestAction(Policy):
 
     def _case(self, snapshot: Snapshot, state: State) -> tuple[Case, Mapping[str, Bools]]:
         case, why = self._own_case(snapshot, state)
-        if self.outside_ is None:
+        found = self._worths(snapshot, state)
+        if found is None:
             return case, why
-        pricing = Pricing(state, self.objective, self.catalogue, _lifetime_value(snapshot))
-        found = worths(self.outside_, snapshot, pricing, self.payment_)
-        return HandoverCase(case, found, pricing), why
+        return HandoverCase(case, found, self._pricing(snapshot, state)), why
+
+    def _pricing(self, snapshot: Snapshot, state: State) -> Pricing:
+        return Pricing(state, self.objective, self.catalogue, _lifetime_value(snapshot))
+
+    def _worths(self, snapshot: Snapshot, state: State) -> Worths | None:
+        """Value an agency, a court and to stop; None: the catalogue has none of them."""
+        if self.outside_ is None:
+            return None
+        return worths(self.outside_, snapshot, self._pricing(snapshot, state), self.payment_)
 
     def _own_case(self, snapshot: Snapshot, state: State) -> tuple[Case, Mapping[str, Bools]]:
         outlook = self._outlook(snapshot, state)
@@ -522,10 +570,9 @@ def _payments(
     payment: Any, snapshot: Snapshot, days: int, matrix: FeatureMatrix | None
 ) -> tuple[Floats, Floats]:
     """P(all past due paid within the horizon) and the expected days to it, given that it is."""
-    marks = sorted({max(round(days * part), 1) for part in (0.25, 0.5, 0.75, 1.0)})
     if len(snapshot) == 0:
         return np.zeros(0), np.zeros(0)
-    horizons = tuple(f"{mark}D" for mark in marks)
+    horizons = tuple(f"{mark}D" for mark in marks(days))
     if matrix is None:
         forecast = payment.predict(snapshot, horizons=horizons, level="account")
     else:
@@ -533,9 +580,4 @@ def _payments(
             snapshot, horizons=horizons, level="account", quantiles=(), matrix=matrix
         )
     p = np.asarray(forecast.p_paid, dtype=np.float64)
-    mass = np.maximum(np.diff(p, axis=1, prepend=0.0), 0.0)
-    middle = (np.array([0, *marks[:-1]]) + np.array(marks)) / 2.0
-    total = mass.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        mean = np.where(total > 0, mass @ middle / np.where(total > 0, total, 1.0), days / 2.0)
-    return p[:, -1].copy(), mean
+    return p[:, -1].copy(), mean_days(p, days)

@@ -393,6 +393,16 @@ class _Contacts:
         return _padded(who, low, high, self.person[account])
 
 
+def sent_times(snapshot: Snapshot, catalogue: Catalogue, account: Ints) -> list[Ints]:
+    """Give the times of all contacts of each account's customer that are known, microseconds."""
+    as_of = int(snapshot.as_of[0].astype(np.int64))
+    contacts = _Contacts.of(snapshot, catalogue, as_of)
+    owner = contacts.person[contacts.account]
+    order = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[order], [contacts.person[account], contacts.person[account] + 1])
+    return [contacts.sent_at[order[a:b]] for a, b in ends.T]
+
+
 def _padded(who: Ints, low: Ints, high: Ints, person: Ints) -> tuple[Ints, Ints]:
     """Spread intervals, sorted by person, over columns; an empty interval fills up."""
     first = np.searchsorted(who, person, side="left")

@@ -312,8 +312,10 @@ class External(_Model):
         EUR a case, at once.
     fee : float
         Share of what is recovered.
-    leave, complaint : float
-        P(the customer leaves, complains) because of it. Assumed: no trial is known.
+    leave : float
+        P(the customer leaves because of it). Assumed: no trial is known.
+    complaint : float
+        P(the customer complains about it). Assumed.
     notice_days : int
         Days between the last own contact and the hand-over: the time that the notice gives.
     """

@@ -1,0 +1,114 @@
+"""Runs are added whole, never changed, and a change is noticed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from collectopt import FixedLadder
+from collectopt.exceptions import ArtifactError, InputError
+from collectopt.policy.store import RecordStore
+
+
+@pytest.fixture(scope="module")
+def decisions(kit):
+    frames = kit.frames(3)
+    return FixedLadder(frames.parsed()).decide(frames.ledger(), frames.as_of, rng=1)
+
+
+def test_records_come_back_as_they_were(tmp_path, decisions):
+    store = RecordStore(tmp_path / "new")
+    assert store.find("x") is None
+    store.append(decisions, {"seed": 1, "as_of": "2026-01-01"})
+    for row in decisions.table.to_pylist():
+        found = store.find(row["decision_id"])
+        assert found.pop("run") == {"seed": 1, "as_of": "2026-01-01"}
+        assert found.pop("terms") == {}
+        assert repr(found) == repr(row)
+
+
+def test_the_same_run_twice_is_one_file_and_another_note_another(tmp_path, decisions):
+    store = RecordStore(tmp_path)
+    first = store.append(decisions, {"seed": 1})
+    written = first.stat()
+    assert store.append(decisions, {"seed": 1}) == first
+    assert (first.stat().st_mtime_ns, first.stat().st_ino) == (written.st_mtime_ns, written.st_ino)
+    assert store.append(decisions, {"seed": 2}) != first
+    assert store.check() == 2 * len(decisions)
+
+
+_ADD = """
+import sys, pyarrow.parquet as pq
+from collectopt.policy import RecordStore
+from collectopt.schema.decisions import Decisions
+table = pq.read_table(sys.argv[2]).replace_schema_metadata(None)
+RecordStore(sys.argv[1]).append(Decisions(table), {"seed": int(sys.argv[3])})
+"""
+
+
+def test_many_processes_at_once_lose_nothing(tmp_path, decisions):
+    decisions.to_parquet(tmp_path / "run.parquet")
+    seeds = [0, 1, 2, 2]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _ADD, tmp_path / "s", tmp_path / "run.parquet", str(seed)]
+        )
+        for seed in seeds
+    ]
+    assert [worker.wait() for worker in workers] == [0] * len(seeds)
+    assert RecordStore(tmp_path / "s").check() == 3 * len(decisions)
+
+
+@pytest.mark.parametrize("breaks", ["write", "sync", "link"])
+def test_what_breaks_leaves_no_trace(tmp_path, decisions, monkeypatch, breaks):
+    store = RecordStore(tmp_path)
+    kept = store.append(decisions, {"seed": 0})
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        target, name = {"write": (pq, "write_table"), "sync": (os, "fsync"), "link": (os, "link")}[
+            breaks
+        ]
+        patch.setattr(target, name, full)
+        with pytest.raises(OSError, match="No space"):
+            store.append(decisions, {"seed": 1})
+    assert list(tmp_path.iterdir()) == [kept]
+    # a process that was killed half-way leaves its part, which is not looked at
+    (tmp_path / ".run-abc.part").write_bytes(b"half")
+    assert store.check() == len(decisions)
+
+
+def test_a_changed_file_is_refused(tmp_path, decisions):
+    store = RecordStore(tmp_path)
+    file = store.append(decisions, {"seed": 0})
+    table = pq.read_table(file)
+    place = table.column_names.index("cost")
+    forged = table.set_column(place, "cost", pa.array([9.0] * len(table)))
+    pq.write_table(forged, file)
+    for look in (
+        store.check,
+        lambda: store.find("x"),
+        lambda: store.append(decisions, {"seed": 0}),
+    ):
+        with pytest.raises(ArtifactError, match="changed"):
+            look()
+    pq.write_table(
+        table.replace_schema_metadata({b"collectopt.run": b'{"run": {"seed": 9}}'}), file
+    )
+    with pytest.raises(ArtifactError, match="changed"):
+        store.check()
+    file.write_bytes(b"no parquet")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        store.check()
+
+
+def test_a_note_that_is_no_json_is_refused(tmp_path, decisions):
+    with pytest.raises(InputError, match="plain values"):
+        RecordStore(tmp_path).append(decisions, {"as_of": object()})
