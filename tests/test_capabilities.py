@@ -26,7 +26,7 @@ def test_objects_and_tests_exist(row):
         assert not thing
         assert not test
         return
-    assert state.split(":")[0].split(",")[0] in {"whole", "part"}
+    assert re.split("[:;,]", state)[0] in {"whole", "part"}
     module, name = thing.rsplit(".", maxsplit=1)
     assert hasattr(importlib.import_module(module), name)
     file, _, function = test.partition("::")

@@ -53,6 +53,12 @@ def catalogue(**house):
     return co.Catalogue.from_dict({**BASE, "house": {**BASE["house"], **house}})
 
 
+def without_stages(cat):
+    """A policy that asks for no reminder and notice before an agency or a court."""
+    rules = Rules.from_catalogue(cat)
+    return Everybody(cat, rules=rules.without([c for c in rules.codes if c.startswith("STAGE")]))
+
+
 def decide(*rows, policy=Everybody, cat=None, book=None, now=AS_OF, rng=0):
     policy = policy(cat or catalogue())
     ledger = co.Ledger.from_frames(**(book or tables()))
@@ -288,10 +294,10 @@ def test_an_approval_unlocks_exactly_its_action():
         row("C", "approve", action="agency"),
         row("D", "approve", action="court", until="2026-02-05"),
     ]
-    alone = decide(*forced)
+    alone = decide(*forced, policy=without_stages)
     assert not {"agency", "court"} & {r["channel"] for r in alone.values()}
     assert "APPROVAL" in alone["A"]["reasons"][0]
-    found = decide(*forced, *approved)
+    found = decide(*forced, *approved, policy=without_stages)
     assert [found[a]["channel"] in {"agency", "court"} for a in "ABCD"] == [
         True,
         False,
@@ -312,7 +318,7 @@ def test_an_approval_lifts_no_other_rule():
 
 
 def test_an_approval_taken_back_stops_what_is_not_sent_yet():
-    ledger, policy = co.Ledger.from_frames(**tables()), Everybody(catalogue())
+    ledger, policy = co.Ledger.from_frames(**tables()), without_stages(catalogue())
     force, yes = row(action="court"), row(kind="approve", action="court")
     decisions = policy.decide(ledger, AS_OF, overrides=Overrides.from_rows([force, yes]))
     stopped = [

@@ -69,7 +69,7 @@ def test_the_frontier_is_drawn(result: Result) -> None:
         ({"base": {}}, "other than 'base'"),
         ({"a": {"channels.fax.cost": 1}}, "email, sms, letter, phone"),
         ({"a": {"channels.fax": None}}, "no such entry"),
-        ({"a": {"limits.bugdet": 1}}, "no such key"),
+        ({"a": {"limits.bugdet": 1}}, "Did you mean 'budget'"),
         ({"a": {"nowhere.at.all": 1}}, "dotted key"),
         ({"a": {"limits.budget": -1}}, "scenario 'a'"),
     ],
