@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import date
 from zoneinfo import ZoneInfo
 
+import holidays
 import numpy as np
 import pytest
 
 from collectopt.exceptions import CatalogueError, InputError
 from collectopt.rules import Hold, Layout, PastDue, Rules, State
-from collectopt.rules.calendar import easter, german_holidays
+from collectopt.rules.calendar import easter, german_holidays, state_holidays
+from collectopt.rules.dates import Land
 from collectopt.rules.permissions import HOLDS
 from collectopt.rules.state import slot_instant
 from collectopt.schema import Catalogue, Ledger, Snapshot
@@ -374,6 +376,27 @@ def test_quiet_hours_in_germany():
     assert [slot for slot in case.slots("email") if slot[1] == 4.0]
     holiday = Case(cat=cat, as_of="2026-04-02T06:00+02:00")
     assert not [slot for slot in holiday.slots("phone") if slot[0] in {1, 3, 4}], "Easter"
+
+
+def test_holidays_are_those_of_the_state():
+    cat = catalogue(jurisdiction="de", slots={"hours": [12]})
+
+    def corpus_christi(region):
+        case = Case(cat=cat, as_of="2026-06-03T06:00+02:00", account={"region": region})
+        return (1, 12.0) not in case.slots("phone")
+
+    assert [corpus_christi(r) for r in ("NW", "DE-NW", "Nordrhein-Westfalen")] == [True] * 3
+    assert [corpus_christi(r) for r in ("BE", "Berlin", "de-be")] == [False] * 3
+    assert [corpus_christi(r) for r in (None, "Mitte")] == [True] * 2, "the strict side"
+
+
+@pytest.mark.parametrize("state", [land.value for land in Land])
+def test_holidays_of_states_equal_those_of_the_package(state):
+    for year in range(2023, 2036):
+        theirs = set(holidays.Germany(subdiv=state, years=year))
+        municipal = {date(year, 8, 15)} if state == "BY" else set()
+        assert state_holidays(year, state) == theirs | municipal
+    assert all(state_holidays(2026, state) <= state_holidays(2026, None) for state in Land)
 
 
 def test_easter_and_holidays():

@@ -233,6 +233,7 @@ def _row(state: State, i: int) -> State:
         "clock": np.zeros(1, dtype=np.int64),
         "send_at": state.send_at[clock : clock + 1],
         "local_day": state.local_day[clock : clock + 1],
+        "land": state.land[clock : clock + 1],
         "holds": {kind: mask[i : i + 1].copy() for kind, mask in state.holds.items()},
         "said": state.said and {kind: mask[i : i + 1].copy() for kind, mask in state.said.items()},
     }

@@ -53,7 +53,7 @@ _FACTS: Mapping[type[Permission], Callable[[Any, State], Hashable]] = {
     FirstContactGentle: lambda _, s: bool(s.first[0]),
     MaxToneStep: lambda _, s: int(s.last_tone[0]),
     Hours: lambda _, s: str(s.local_day[0][:1]),
-    QuietHours: lambda _, s: str(s.local_day[0][:1]),
+    QuietHours: lambda _, s: (s.land, str(s.local_day[0][:1])),
     SlotPast: lambda _, s: (s.send_at > s.as_of).tobytes(),
     ContactCap: lambda _, s: (
         (s.send_at.tobytes(), *(ends.tobytes() for ends in s.blocked)) if s.blocked[0].size else ()

@@ -1,4 +1,4 @@
-"""Nationwide public holidays of Germany; those of single states need the extra ``calendar``."""
+"""Public holidays of Germany, nationwide and by state, and of England and Wales."""
 
 from __future__ import annotations
 
@@ -40,6 +40,72 @@ def german_holidays(year: int) -> frozenset[date]:
     fixed = [date(year, m, d) for m, d in ((1, 1), (5, 1), (10, 3), (12, 25), (12, 26))]
     movable = [easter(year) + timedelta(days=n) for n in (-2, 1, 39, 50)]
     return frozenset(fixed + movable)
+
+
+# Month and day, or days from Easter -> states; the Assumption in Bavaria is one of municipalities.
+_OF_STATES: dict[tuple[int, int] | int, str] = {
+    (1, 6): "BW BY ST",
+    (3, 8): "BE MV",
+    0: "BB",
+    49: "BB",
+    60: "BW BY HE NW RP SL",
+    (8, 15): "BY SL",
+    (9, 20): "TH",
+    (10, 31): "BB HB HH MV NI SN ST SH TH",
+    (11, 1): "BW BY NW RP SL",
+}
+_ONCE = (date(2025, 5, 8), date(2028, 6, 17))  # in Berlin
+_STATES = {
+    "BW": "Baden-Württemberg", "BY": "Bayern", "BE": "Berlin", "BB": "Brandenburg",
+    "HB": "Bremen", "HH": "Hamburg", "HE": "Hessen", "MV": "Mecklenburg-Vorpommern",
+    "NI": "Niedersachsen", "NW": "Nordrhein-Westfalen", "RP": "Rheinland-Pfalz", "SL": "Saarland",
+    "SN": "Sachsen", "ST": "Sachsen-Anhalt", "SH": "Schleswig-Holstein", "TH": "Thüringen",
+}  # fmt: skip
+_NAMES = {name.casefold(): code for code, name in _STATES.items()}
+
+
+def state_of(region: str | None) -> str | None:
+    """Read a state from what a book calls a region: its code or its German name; None = none.
+
+    Examples
+    --------
+    >>> state_of("DE-BY"), state_of("nw"), state_of("Thüringen"), state_of("north")
+    ('BY', 'NW', 'TH', None)
+    """
+    text = (region or "").strip()
+    code = text.upper().removeprefix("DE-")
+    return code if code in _STATES else _NAMES.get(text.casefold())
+
+
+@cache
+def state_holidays(year: int, state: str | None) -> frozenset[date]:
+    """Give the holidays of one state as they have been since 2023; None: of any.
+
+    Parameters
+    ----------
+    year : int
+    state : str or None
+        Two letters, as from :func:`state_of`. Where it is not known, a day that is a holiday
+        somewhere counts: the strict side.
+
+    Examples
+    --------
+    >>> corpus_christi = date(2026, 6, 4)
+    >>> [corpus_christi in state_holidays(2026, state) for state in ("NW", "BE", None)]
+    [True, False, True]
+    """
+    found = set(german_holidays(year))
+    for day, states in _OF_STATES.items():
+        if state is None or state in states.split():
+            if isinstance(day, int):
+                found.add(easter(year) + timedelta(days=day))
+            else:
+                found.add(date(year, *day))
+    if state in {None, "SN"}:  # the Wednesday before 23 November
+        found.add(date(year, 11, 22) - timedelta(days=(date(year, 11, 22).weekday() - 2) % 7))
+    if state in {None, "BE"}:
+        found.update(day for day in _ONCE if day.year == year)
+    return frozenset(found)
 
 
 @cache

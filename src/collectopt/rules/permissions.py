@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from collectopt.rules.calendar import german_holidays
+from collectopt.rules.calendar import state_holidays
 from collectopt.rules.layout import Layout, Unit
 from collectopt.rules.precedence import Precedence
 from collectopt.rules.state import NEVER, State
@@ -326,9 +326,12 @@ class Hours(Permission):
 
 @dataclass(frozen=True)
 class QuietHours(Permission):
-    """German custom: calls Mon-Fri 8-20, Sat 9-16, none on Sundays and nationwide holidays;
-    short messages 8-21. No statute fixes these hours for reminders; ZPO § 758a(4) is the anchor.
-    """  # noqa: D205
+    """German custom: calls Mon-Fri 8-20, Sat 9-16, none on Sundays and holidays; messages 8-21.
+
+    The holidays are those of the customer's state (`region`: two letters, "DE-BY" or the German
+    name); where it is not known a holiday of any state counts. No statute fixes these hours for
+    reminders; ZPO § 758a(4) is the anchor.
+    """
 
     channels: tuple[str, ...] = ()
     code: ClassVar[str] = "QUIET_HOURS"
@@ -341,7 +344,8 @@ class QuietHours(Permission):
         quiet = np.zeros((len(state.local_day), len(self.channels), len(layout.slots)), bool)
         for z, days in enumerate(state.local_day):
             for s, ((_, hour), day) in enumerate(zip(layout.slots, days, strict=True)):
-                free = day.weekday() == _SUNDAY or day in german_holidays(day.year)
+                land = state.land[z] if state.land else None
+                free = day.weekday() == _SUNDAY or day in state_holidays(day.year, land)
                 first, last = (9, 16) if day.weekday() == _SATURDAY else (8, 20)
                 for c, name in enumerate(self.channels):
                     if name in CALLS:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from collectopt.exceptions import InputError
 from collectopt.rules import facts
+from collectopt.rules.calendar import state_of
 from collectopt.rules.layout import Layout
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.snapshot import Snapshot
@@ -46,13 +47,15 @@ class State:
     as_of : int
         Microseconds since 1970, UTC.
     clock : int array (n,)
-        Row of `send_at`: accounts of one time zone share a clock.
+        Row of `send_at`: accounts of one time zone share a clock, in Germany of one zone and state.
     send_at : int64 array (Z, S)
         Microseconds UTC of each slot; the smallest integer where the local time does not exist.
     local_day : tuple of Z tuples of S dates
         Local day of each slot.
     consent : int8 array (n, C)
         1 given, 0 refused, -1 not known, 2 the book keeps no such column.
+    land : tuple of Z str or None
+        German state of each clock by its two letters; None = not known, or nobody asked for it.
     opted_out, bounced : bool array (n, C)
         The customer has banned the channel; its last message could not be delivered.
     holds : mapping of str to bool array (n,)
@@ -130,6 +133,7 @@ class State:
     segments: Bools | None = None
     approved: Bools | None = None
     said: Mapping[str, Bools] | None = None
+    land: tuple[str | None, ...] = ()
     hardship: Bools | None = None
     was_at_agency: Bools | None = None
 
@@ -152,7 +156,7 @@ class State:
             )
         as_of = int(times[0].astype(np.int64)) if len(times) else 0
         account = snapshot.rows["account"].to_numpy()
-        clock, send_at, local_day = _clocks(snapshot, layout)
+        clock, send_at, local_day, land = _clocks(snapshot, layout, catalogue.jurisdiction == "de")
         claims = _claims(snapshot, catalogue.limits.pre_due_days)
         contacts = _Contacts.of(snapshot, catalogue, as_of)
         opted_out, bounced = _responses(snapshot, catalogue, as_of, contacts.person)
@@ -165,6 +169,7 @@ class State:
             clock=clock,
             send_at=send_at,
             local_day=local_day,
+            land=land,
             consent=_consent(snapshot, catalogue),
             opted_out=opted_out,
             bounced=bounced,
@@ -195,10 +200,21 @@ def _text(snapshot: Snapshot, column: str) -> NDArray[np.object_]:
     return values.to_numpy(zero_copy_only=False)
 
 
-def _clocks(snapshot: Snapshot, layout: Layout) -> tuple[Ints, Ints, tuple[tuple[date, ...], ...]]:
-    """Slots in UTC for each time zone of the book."""
+_Clocks = tuple[Ints, Ints, tuple[tuple[date, ...], ...], tuple[str | None, ...]]
+
+
+def _clocks(snapshot: Snapshot, layout: Layout, by_state: bool) -> _Clocks:
+    """Slots in UTC for each time zone of the book; in Germany for each zone and state."""
     zones = snapshot.ledger.zones.take(snapshot.rows["account"].combine_chunks())
-    names, clock = np.unique(zones.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    keys = zones.to_numpy(zero_copy_only=False).astype(str)
+    if by_state:
+        regions, place = np.unique(_text(snapshot, "region").astype(str), return_inverse=True)
+        codes = np.array([state_of(region) or "" for region in regions.tolist()], dtype=str)
+        keys = np.char.add(np.char.add(keys, "|"), codes[place.reshape(-1)])
+    else:
+        keys = np.char.add(keys, "|")
+    pairs, clock = np.unique(keys, return_inverse=True)
+    names, lands = ([pair.split("|")[k] for pair in pairs.tolist()] for k in (0, 1))
     days = snapshot.rows["day"].to_numpy()
     send_at = np.full((len(names), len(layout.slots)), NEVER, dtype=np.int64)
     local_day = []
@@ -209,7 +225,12 @@ def _clocks(snapshot: Snapshot, layout: Layout) -> tuple[Ints, Ints, tuple[tuple
             if moment is not None:
                 send_at[z, s] = np.datetime64(moment.replace(tzinfo=None), "us").astype(np.int64)
         local_day.append(tuple(today + timedelta(days=offset) for offset, _ in layout.slots))
-    return clock.astype(np.int64), send_at, tuple(local_day)
+    return (
+        clock.reshape(-1).astype(np.int64),
+        send_at,
+        tuple(local_day),
+        tuple(land or None for land in lands),
+    )
 
 
 def slot_instant(day: date, hour: float, zone: ZoneInfo) -> datetime | None:
