@@ -45,7 +45,7 @@ def provenance(policy: Policy, ledger: Ledger, as_of: np.datetime64, seed: int) 
     >>> ladder = co.FixedLadder(book.catalogue)
     >>> made = provenance(ladder, book.ledger(), np.datetime64("2026-01-01"), seed=7)
     >>> made["policy"], made["seed"], made["rules"]["jurisdiction"]
-    ('fixed_ladder', 7, 'de')
+    ('fixed_ladder', 7, 'none')
     """
     catalogue = policy.catalogue
     return {
