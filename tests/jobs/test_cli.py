@@ -284,7 +284,13 @@ def test_a_run_is_added_to_the_records_and_replayed_from_them(
         code, _, _ = run(monkeypatch, capsys, *words, "--out", tmp_path / out, "--records", folder)
         assert code == 0
         assert len(list(folder.iterdir())) == 1
-    assert RecordStore(folder).find(row["decision_id"])["terms"]
+    found = RecordStore(folder).find(row["decision_id"])
+    assert found["terms"]
+    assert found["candidates"]
+    assert found["inputs"]["accounts"]
+    assert found["run"]["models"]["payment"] == "PaymentModel"
+    assert found["run"]["rules"]["jurisdiction"] == "none"
+    assert RecordStore(folder).check() == len(pq.read_table(decided))
     words = ("replay", row["decision_id"], "--book", place / "book", "--model", place / "nba")
     code, out, _ = run(monkeypatch, capsys, *words, "--decisions", folder)
     assert (code, "The same, byte for byte." in out) == (0, True)
@@ -293,6 +299,9 @@ def test_a_run_is_added_to_the_records_and_replayed_from_them(
 def test_replay_with_a_book_that_grew_is_the_same_and_with_another_past_is_not(
     monkeypatch, capsys, place, decided, tmp_path
 ):
+    words = ("decide", place / "book", "--model", place / "nba", "--as-of", AS_OF, "--seed", 5)
+    records = ("--out", tmp_path / "again.parquet", "--records", tmp_path / "records")
+    assert run(monkeypatch, capsys, *words, *records)[0] == 0
     ledger = Ledger.from_parquet(place / "book")
     tables = {
         name: ledger.table(name).to_pandas()
@@ -303,10 +312,9 @@ def test_replay_with_a_book_that_grew_is_the_same_and_with_another_past_is_not(
         "replay",
         row["decision_id"],
         "--decisions",
-        decided,
+        tmp_path / "records",
         "--model",
         place / "nba",
-        "--json",
     )
     for name, at in (
         ("later", BOOK.as_of + timedelta(days=2)),
@@ -327,9 +335,11 @@ def test_replay_with_a_book_that_grew_is_the_same_and_with_another_past_is_not(
             ),
         }
         Ledger.from_frames(**changed).to_parquet(tmp_path / name)
-        code, out, _ = run(monkeypatch, capsys, *words, "--book", tmp_path / name)
+        code, out, _ = run(monkeypatch, capsys, *words, "--book", tmp_path / name, "--json")
         facts = json.loads(out)
         assert not facts["book_is_same"]
+        assert facts["inputs_changed"] == ([] if name == "later" else ["payments"])
+        assert facts["versions_changed"] == []
         assert facts["same"] == (name == "later")
         assert code == (0 if name == "later" else 1)
         assert bool(facts["differences"]) == (name == "earlier")

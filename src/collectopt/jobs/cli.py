@@ -260,6 +260,8 @@ def replay(
             "decision_id": found.decision_id,
             "same": found.same,
             "book_is_same": found.book_is_same,
+            "inputs_changed": found.inputs,
+            "versions_changed": found.versions,
             "differences": {k: [str(v) for v in pair] for k, pair in found.differences.items()},
             **found.run,
         }
@@ -268,8 +270,8 @@ def replay(
         typer.echo(str(found.explanation))
         made = f"Made as of {found.run['as_of']} with seed {found.run['seed']}, {found.file}."
         typer.echo(made)
-        if not found.book_is_same:
-            typer.echo("The book has changed since; what was known then decides.")
+        for sentence in found.changes():
+            typer.echo(sentence)
         for name, (then, now) in found.differences.items():
             typer.echo(f"  {name}: then {then!r}, now {now!r}")
         typer.echo("The same, byte for byte." if found.same else "It comes out another one.")

@@ -16,7 +16,10 @@ from collectopt.exceptions import ArtifactError, InputError
 from collectopt.jobs.tasks import RUN, Progress, read_book
 from collectopt.policy import load
 from collectopt.policy.overrides import Overrides
+from collectopt.policy.provenance import provenance
 from collectopt.schema.decisions import SCHEMA, Decisions, Explanation
+from collectopt.schema.fingerprints import differing, fingerprints
+from collectopt.schema.times import to_instant
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,18 @@ class Replay:
         Where it was found.
     run : dict
         What it was made of: fingerprint of the book, policy_version, as_of, seed, collectopt;
-        overrides, the hash of what people decided, if anything.
+        overrides, the hash of what people decided, if anything; see `provenance`.
     same : bool
         Whether every column came out the same, byte for byte.
     differences : dict of str to (then, now)
         Columns that did not.
     book_is_same : bool
         Whether the book is the one of then; facts that came later do no harm.
+    inputs : tuple of str or None
+        Tables in which the account's own rows known then are others now; None: the file does not
+        keep a hash of them.
+    versions : tuple of str
+        What else is another one than then: collectopt (the library), rules (the law as data).
     explanation : Explanation
         Of the decision as it came out now.
     """
@@ -47,7 +55,22 @@ class Replay:
     same: bool
     differences: dict[str, tuple[Any, Any]]
     book_is_same: bool
+    inputs: tuple[str, ...] | None
+    versions: tuple[str, ...]
     explanation: Explanation
+
+    def changes(self) -> list[str]:
+        """Say what is not as it was then, in sentences."""
+        said = []
+        if self.inputs:
+            said.append(f"Known of the account then and changed since: {', '.join(self.inputs)}.")
+        elif self.inputs is not None and not self.same:
+            said.append("What was known of the account itself then is unchanged.")
+        elif not self.book_is_same:
+            said.append("The book has changed since; what was known then decides.")
+        if self.versions:
+            said.append(f"Another one than then: {', '.join(self.versions)}.")
+        return said
 
 
 def replay(
@@ -71,7 +94,8 @@ def replay(
         The policy is not the one that decided.
     """
     with progress.step("looking for the decision"):
-        file, run, then, people = _found(decision_id, decisions)
+        found = _found(decision_id, decisions)
+    run, then = found.run, found.table
     with progress.step("reading the policy"):
         policy = load(model)
     if policy.version != run["policy_version"]:
@@ -81,19 +105,22 @@ def replay(
         )
     with progress.step("reading the book"):
         ledger = read_book(book, policy.catalogue)
+    account, moment = then["account_id"][0].as_py(), to_instant(run["as_of"])
+    inputs = None
+    if found.inputs is not None:
+        inputs = differing(found.inputs, fingerprints(ledger, [account], moment)[0])
     with progress.step("deciding again"):
         made: Decisions = policy.decide(
-            ledger, as_of=run["as_of"], rng=run["seed"], overrides=people
+            ledger, as_of=run["as_of"], rng=run["seed"], overrides=found.people
         )
     row = pc.index(made.table["decision_id"], decision_id).as_py()
-    account = then["account_id"][0].as_py()
     if row < 0:
         raise InputError.of(
             str(book),
             "account_id",
             expected=f"account {account} with an open claim as of {run['as_of']}",
             found="no decision for it",
-            hint="The book was changed in what was known then.",
+            hint=f"What was known then was changed: {', '.join(inputs or ('the book',))}.",
         )
     now = made.table.slice(row, 1)
     different = {
@@ -101,13 +128,16 @@ def replay(
         for name in SCHEMA.names
         if not _same(then[name], now[name])
     }
+    anew = provenance(policy, ledger, moment, run["seed"])
     return Replay(
         decision_id,
-        file,
+        found.file,
         run,
         not different,
         different,
-        ledger.fingerprint == run["fingerprint"],
+        anew["fingerprint"] == run["fingerprint"],
+        inputs,
+        tuple(n for n in ("collectopt", "rules") if n in run and run[n] != anew[n]),
         made.explain(account),
     )
 
@@ -130,9 +160,18 @@ def _files(decisions: Path) -> Iterator[Path]:
         yield decisions
 
 
-def _found(
-    decision_id: str, decisions: Path
-) -> tuple[Path, dict[str, Any], pa.Table, Overrides | None]:
+@dataclass(frozen=True)
+class _Found:
+    """A decision as it is kept: a table of one row, and what it was made of."""
+
+    file: Path
+    run: dict[str, Any]
+    table: pa.Table
+    people: Overrides | None
+    inputs: pa.StructScalar | None
+
+
+def _found(decision_id: str, decisions: Path) -> _Found:
     if not decisions.exists():
         raise InputError.of(
             str(decisions), None, expected="a file of decisions, or a folder", found="nothing there"
@@ -159,8 +198,10 @@ def _found(
                 found="a file that does not say what they were made of",
             )
         people = Overrides.from_rows(note["overrides"]) if "overrides" in note else None
-        known = table.replace_schema_metadata(None).select(SCHEMA.names)
-        return file, note["run"], known.cast(SCHEMA), people
+        known = table.replace_schema_metadata(None).select(SCHEMA.names).cast(SCHEMA)
+        inputs = table["inputs"][0] if "inputs" in table.column_names else None
+        kept_inputs = inputs if inputs is not None and inputs.is_valid else None
+        return _Found(file, note["run"], known, people, kept_inputs)
     raise InputError.of(
         str(decisions),
         "decision_id",

@@ -13,17 +13,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from collectopt import __version__
 from collectopt.evaluation import BacktestResult, backtest, kpis, report, rolling_cuts
 from collectopt.exceptions import InputError
 from collectopt.models import PaymentModel
-from collectopt.policy import NextBestAction, load
+from collectopt.policy import NextBestAction, load, sealing
 from collectopt.policy.base import MARKER, Policy
 from collectopt.policy.overrides import Overrides
+from collectopt.policy.provenance import provenance
 from collectopt.policy.store import RecordStore
 from collectopt.schema.atomic import atomic_file, check_folder
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.decisions import SCHEMA, Decisions
+from collectopt.schema.fingerprints import fingerprints
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.times import to_instant
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collectopt.simulation import Result
 
 #: Key of the metadata that says what a file of decisions was made of.
-RUN = b"collectopt.run"
+RUN = sealing.RUN
 
 
 class Progress(Protocol):
@@ -213,13 +214,7 @@ def decide(
     with progress.step("reading the book"):
         ledger = read_book(book, policy.catalogue)
         moment = to_instant(as_of, policy.catalogue.timezone)
-    run = {
-        "fingerprint": ledger.fingerprint,
-        "policy_version": policy.version,
-        "as_of": f"{moment}Z",
-        "seed": seed,
-        "collectopt": __version__,
-    }
+    run = provenance(policy, ledger, moment, seed)
     given = None if overrides is None else read_overrides(overrides)
     if given is not None:
         run["overrides"] = given.digest
@@ -229,7 +224,8 @@ def decide(
             decisions = policy.decide(ledger, as_of=moment, rng=seed, overrides=given)
         with progress.step("writing"):
             if records is not None:
-                RecordStore(records).append(decisions, run, given)
+                inputs = fingerprints(ledger, decisions.table["account_id"], moment)
+                RecordStore(records).append(decisions, run, given, inputs)
             _write(decisions, out, run, given)
         found = _Found(decisions.counts(), dict(decisions.fallbacks), float(value(decisions)))
     facts = {
@@ -237,7 +233,7 @@ def decide(
         "accounts": sum(found.counts.values()),
         "channels": found.counts,
         "value": round(found.value, 2),
-        **run,
+        **{name: made for name, made in run.items() if isinstance(made, str | int)},
         "out": str(out),
     }
     return Summary(facts, found.fallbacks)

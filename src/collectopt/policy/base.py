@@ -108,6 +108,10 @@ class Policy(ABC):
         """Probability to explore."""
         return 0.0
 
+    def kinds(self) -> dict[str, str]:
+        """Name the kind of each fitted model; a policy without models has none."""
+        return {}
+
     @property
     def version(self) -> str:
         """Hash of all that decides: catalogue, objective, rules and models.

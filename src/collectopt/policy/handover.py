@@ -382,6 +382,11 @@ class HandoverCase(Case):
             values[:, kinds == kind] = worth[:, None]
         return values
 
+    def told(self, rows: slice, best: Floats, action: Ints) -> Floats:
+        """As the inner case; ways out are in EUR; (b, G)."""
+        ways = np.isin(self.kind_of[action], self.found.kinds)
+        return np.where(ways, best, self.case.told(rows, best, action))
+
     def details(self, rows: slice, action: Ints) -> Details:
         """As the inner case; ways out with their own money, chances and reasons."""
         inner = self.case.details(rows, action)

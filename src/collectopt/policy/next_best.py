@@ -529,6 +529,10 @@ class NextBestAction(Policy):
         }
         return {name: model for name, model in models.items() if model is not None}
 
+    def kinds(self) -> dict[str, str]:
+        """Name the kind of each fitted model."""
+        return {name: type(model).__name__ for name, model in self._models.items()}
+
     def _write_models(self, folder: Path) -> None:
         """Write what can be written; other models enter the version by their repr."""
         for name, model in self._models.items():

@@ -27,7 +27,7 @@ from collectopt.schema.snapshot import Snapshot
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-_UNWANTED = -1e9  # EUR: what a policy does not want, but a person does
+UNWANTED = -1e9  # EUR: what a policy does not want, but a person does
 _PASSIVE = (ActionKind.WAIT, ActionKind.STOP)
 _CELLS = 2_000_000  # of accounts x actions judged at once
 
@@ -144,7 +144,7 @@ class Orders:
         """Let nothing but what is forced be worth anything, in place; else waiting stays at 0."""
         for j, row in self._here(rows):
             if self.by_row[row].forced:
-                own = np.where(np.isfinite(values[j]), values[j], _UNWANTED)
+                own = np.where(np.isfinite(values[j]), values[j], UNWANTED)
                 values[j] = np.where(allowed[j], own, -np.inf)
 
     def _here(self, rows: Ints) -> Iterator[tuple[int, int]]:

@@ -106,11 +106,7 @@ def recheck(
     left = made.filter(pa.array(stopped))
     codes = why[stopped].tolist()
     return Recheck(
-        replace(
-            decisions,
-            table=table.filter(pa.array(kept)),
-            terms={name: values.filter(pa.array(kept)) for name, values in decisions.terms.items()},
-        ),
+        decisions.filter(kept),
         pa.table(
             {
                 **{n: left[n] for n in ("decision_id", "account_id", "channel", "send_at")},

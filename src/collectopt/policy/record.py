@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from collectopt.policy.draws import decision_ids
 from collectopt.policy.engine import Case, Details, Outcome, Setting, choose
+from collectopt.policy.orders import UNWANTED
 from collectopt.policy.overrides import marked
+from collectopt.policy.possible import possible
 from collectopt.rules.layout import Unit
 from collectopt.rules.state import NEVER
 from collectopt.schema.actions import ActionKind
-from collectopt.schema.decisions import SCHEMA, Decisions
+from collectopt.schema.decisions import CANDIDATES, SCHEMA, Decisions
 from collectopt.schema.times import INSTANT
 
 Floats = NDArray[np.float64]
@@ -30,9 +32,9 @@ def decide(setting: Setting, case: Case) -> Decisions:
     writer = _Writer(setting, outcome)
     blocks = [writer.block(case, rows) for rows in setting.blocks()]
     table = pa.Table.from_batches(
-        [pa.record_batch(columns, schema=SCHEMA) for columns, _ in blocks], schema=SCHEMA
+        [pa.record_batch(columns, schema=SCHEMA) for columns, _, _ in blocks], schema=SCHEMA
     ).combine_chunks()
-    labels = [terms for _, terms in blocks]
+    labels = [terms for _, terms, _ in blocks]
     return Decisions(
         table=table,
         terms={
@@ -42,6 +44,7 @@ def decide(setting: Setting, case: Case) -> Decisions:
         fallbacks={why: int(mask.sum()) for why, mask in setting.undecidable.items() if mask.any()},
         prices=dict(outcome.prices),
         exploration={} if outcome.spent is None else outcome.spent.to_dict(),
+        candidates=pa.concat_arrays([pa.array([], CANDIDATES), *(also for _, _, also in blocks)]),
     )
 
 
@@ -97,8 +100,21 @@ class _Writer:
         """Accounts whose action a person forces."""
         return self.setting.orders.forced(len(self.setting.state))
 
-    def block(self, case: Case, rows: slice) -> tuple[dict[str, pa.Array], Mapping[str, Floats]]:
-        """Columns of the table for a block of accounts, and the terms of their values."""
+    @cached_property
+    def names(self) -> pa.Array:
+        """Actions in words."""
+        return pa.array(self.setting.actions.names, pa.string())
+
+    def _possible(self, case: Case, rows: slice, taken: Ints, value: Floats) -> pa.Array:
+        """List what the accounts of a block could get."""
+        best, action = self.outcome.wanted.best[rows], self.outcome.wanted.action[rows]
+        euros = np.where(best > UNWANTED, case.told(rows, best, action), np.nan)
+        return possible(self.names, best, euros, action, taken, value)
+
+    def block(
+        self, case: Case, rows: slice
+    ) -> tuple[dict[str, pa.Array], Mapping[str, Floats], pa.Array]:
+        """Columns of the table for a block of accounts, terms of their values, candidates."""
         setting, outcome, actions = self.setting, self.outcome, self.setting.actions
         verdict = setting.rules.evaluate(setting.state, setting.layout, rows)
         drawn = outcome.exploration.draw(rows, verdict.allowed_to, self.channel, outcome.u[rows])
@@ -150,7 +166,7 @@ class _Writer:
                 pa.string(),
             ),
         }
-        return columns, details.terms
+        return columns, details.terms, self._possible(case, rows, taken, details.value)
 
     def _factors(self, rows: slice, taken: Ints) -> dict[str, pa.Array]:
         """Channel, tone, offer and time of the actions taken."""

@@ -202,11 +202,10 @@ class Split(Policy):
         names = self.arms_of(ledger, decisions.table["account_id"].to_pylist())
         found = []
         for arm in self.arms:
-            mask = pa.array(names == arm.name, pa.bool_())
-            if not pc.any(mask).as_py() and arm.name != CHAMPION:
+            mask = names == arm.name
+            if not mask.any() and arm.name != CHAMPION:
                 continue
-            terms = {name: values.filter(mask) for name, values in decisions.terms.items()}
-            part = replace(decisions, table=decisions.table.filter(mask), terms=terms)
+            part = decisions.filter(mask)
             found.append(arm.policy.recheck(part, ledger, now, overrides=overrides))
         kept = pa.concat_tables([one.decisions.table for one in found])
         order = pc.sort_indices(kept["account_id"])
@@ -215,7 +214,12 @@ class Split(Policy):
             for name in decisions.terms
         }
         return Recheck(
-            replace(decisions, table=kept.take(order), terms=terms),
+            replace(
+                decisions,
+                table=kept.take(order),
+                terms=terms,
+                candidates=_candidates([one.decisions for one in found], order),
+            ),
             pa.concat_tables([one.stopped for one in found]).sort_by("account_id"),
         )
 
@@ -231,6 +235,10 @@ class Split(Policy):
                 for arm in self.arms[1:]
             ],
         }
+
+    def kinds(self) -> dict[str, str]:
+        """Name the kind of each fitted model of each arm."""
+        return {f"{a.name}: {n}": k for a in self.arms for n, k in a.policy.kinds().items()}
 
     def _save_models(self, folder: Path) -> None:
         for number, arm in enumerate(self.arms):
@@ -287,4 +295,11 @@ def _joined(parts: list[tuple[Arm, Decisions]]) -> Decisions:
         fallbacks=fallbacks,
         prices={f"{a.name}: {n}": p for a, made in parts for n, p in made.prices.items()},
         exploration={f"{a.name}: {n}": p for a, m in parts for n, p in m.exploration.items()},
+        candidates=_candidates([made for _, made in parts], order),
     )
+
+
+def _candidates(parts: list[Decisions], order: pa.Array) -> pa.Array | None:
+    """Put the candidates of several decisions together; None where one of them kept none."""
+    kept = [_flat(part.candidates) for part in parts if part.candidates is not None]
+    return pa.concat_arrays(kept).take(order) if len(kept) == len(parts) else None

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from collectopt.exceptions import ArtifactError, InputError
+from collectopt.policy import sealing
 from collectopt.policy.overrides import Overrides
-from collectopt.schema.decisions import Decisions
+from collectopt.schema.decisions import CANDIDATES, Decisions
+from collectopt.schema.fingerprints import FINGERPRINT
 
-#: Where the note on a run stands in the metadata of its file, as in files of `collectopt decide`.
-RUN = b"collectopt.run"
 _TERMS = pa.map_(pa.string(), pa.float64())
 
 
@@ -27,9 +26,11 @@ class RecordStore:
     """A folder of runs, each a parquet file that is never written again.
 
     A file appears whole or not at all, whatever breaks while it is written, and two runs at once do
-    not touch each other. Its name ends with a hash of all that is in it: the same run added twice
-    is one file, and a file that was changed afterwards is refused. A file that was taken away is
-    not missed: keep the list of names elsewhere where that matters.
+    not touch each other. Its name is a hash of what was decided and of what: the same run added
+    twice is one file. It carries a hash of all its bytes, so a file that was changed afterwards is
+    refused, and name and hash of the newest file there was, so that one that was taken away is
+    missed. Of the newest files themselves nobody tells: keep their names elsewhere where that
+    matters.
 
     Parameters
     ----------
@@ -56,17 +57,24 @@ class RecordStore:
         return f"RecordStore({str(self.folder)!r})"
 
     def append(
-        self, decisions: Decisions, run: Mapping[str, Any], overrides: Overrides | None = None
+        self,
+        decisions: Decisions,
+        run: Mapping[str, Any],
+        overrides: Overrides | None = None,
+        inputs: pa.StructArray | None = None,
     ) -> Path:
         """Add a run; the same run again changes nothing.
 
         Parameters
         ----------
         decisions : Decisions
+            n of them.
         run : mapping
-            What they were made of, ready for JSON: as_of, seed, fingerprint of the book and so on.
+            What they were made of, ready for JSON: see `provenance`.
         overrides : Overrides or None
             What people decided for the run.
+        inputs : pyarrow.StructArray or None, (n,)
+            What was known of each account, as `fingerprints` gives it; None: not kept.
 
         Returns
         -------
@@ -76,36 +84,36 @@ class RecordStore:
         Raises
         ------
         InputError
-            ``run`` cannot be written as JSON.
+            ``run`` cannot be written as JSON, or ``inputs`` do not fit.
         ArtifactError
             The run is there, but its file was changed.
         """
-        table = _with_terms(decisions)
+        table = _whole(decisions, inputs)
+        people = {} if overrides is None else {"overrides": overrides.to_rows()}
+        note = {"run": dict(run), **people}
         try:
-            people = {} if overrides is None else {"overrides": overrides.to_rows()}
-            note = json.dumps({"run": dict(run), **people}, sort_keys=True, allow_nan=False)
+            text = json.dumps(note, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InputError.of(
                 "RecordStore", "run", expected="plain values for JSON", found=str(error)
             ) from None
-        final = self.folder / f"run-{_digest(table, note)}.parquet"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".run-", suffix=".part")
-        os.close(handle)
-        part = Path(name)
-        try:
-            pq.write_table(table.replace_schema_metadata({RUN: note.encode()}), part)
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(part, final)  # never replaces anything, unlike a rename
-        finally:
-            part.unlink(missing_ok=True)
+        content = _digest(table, text)
+        final = self.folder / f"run-{content}.parquet"
+        if not final.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            chained = {**note, "content": content, "before": self._newest()}
+            self._put(sealing.sealed(table, json.dumps(chained, sort_keys=True)), final)
         self._read(final)
         return final
 
     def find(self, decision_id: str) -> dict[str, Any] | None:
         """Give the record of a decision with the note on its run; None = there is none.
+
+        Returns
+        -------
+        dict or None
+            The columns of `Decisions`; terms (EUR by term), candidates and inputs (hash by table)
+            where they were kept; run.
 
         Raises
         ------
@@ -113,11 +121,16 @@ class RecordStore:
             A file was changed after it was written.
         """
         for file in self._files():
-            table, run = self._read(file)
+            table, note = self._read(file)
             place = table["decision_id"].index(decision_id).as_py()
             if place >= 0:
                 record: dict[str, Any] = table.slice(place, 1).to_pylist()[0]
-                return record | {"terms": dict(record["terms"]), "run": run}
+                known = record["inputs"] and {
+                    name: None if value is None else value.hex()
+                    for name, value in record["inputs"].items()
+                }
+                terms = dict(record["terms"])
+                return record | {"terms": terms, "inputs": known, "run": note["run"]}
         return None
 
     def check(self) -> int:
@@ -126,32 +139,79 @@ class RecordStore:
         Raises
         ------
         ArtifactError
-            A file was changed after it was written.
+            A file was changed after it was written, or one that another names is missing.
         """
-        return sum(len(self._read(file)[0]) for file in self._files())
+        count, wrong = 0, []
+        for file in self._files():
+            table, note = self._read(file)
+            count += len(table)
+            before = note["before"]
+            if before is None:
+                continue
+            other = self.folder / before["file"]
+            if not other.exists():
+                wrong.append(f"{before['file']} is missing: {file.name} was added after it")
+            elif before["seal"] != sealing.seal_of(other):
+                wrong.append(f"{before['file']} is not the file after which {file.name} was added")
+        if wrong:
+            raise ArtifactError(f"{self.folder}: {'; '.join(wrong)}.")
+        return count
 
     def _files(self) -> Iterator[Path]:
         yield from sorted(self.folder.glob("run-*.parquet"))
 
-    def _read(self, file: Path) -> tuple[pa.Table, dict[str, Any]]:
+    def _newest(self) -> dict[str, str | None] | None:
+        """Name and seal of the file that was added last; None = there is none."""
+        file = max(self._files(), key=lambda f: (f.stat().st_mtime_ns, f.name), default=None)
+        # what is wrong with that file is no reason to lose a new run
+        return None if file is None else {"file": file.name, "seal": sealing.seal_of(file)}
+
+    def _put(self, data: bytes, final: Path) -> None:
+        """Let a file appear whole, or not at all."""
+        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".run-", suffix=".part")
         try:
-            table = pq.ParquetFile(file, memory_map=False).read()
-            note = (table.schema.metadata or {})[RUN].decode()
-            digest = _digest(table.replace_schema_metadata(None), note)
-        except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
-            raise ArtifactError(f"{file} cannot be read: {error}") from error
-        if file.name != f"run-{digest}.parquet":
-            raise ArtifactError(f"{file} was changed after it was written: it holds {digest} now.")
-        return table, json.loads(note)["run"]
+            with os.fdopen(handle, "wb") as part:
+                part.write(data)
+                part.flush()
+                os.fsync(part.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(name, final)  # never replaces anything, unlike a rename
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def _read(self, file: Path) -> tuple[pa.Table, dict[str, Any]]:
+        table, text = sealing.opened(file)
+        note: dict[str, Any] = json.loads(text)
+        if file.name != f"run-{note['content']}.parquet":
+            raise ArtifactError(f"{file} was changed: its name is not that of what it holds.")
+        return table, note
 
 
-def _with_terms(decisions: Decisions) -> pa.Table:
-    """Put the terms of the values beside the decisions, as a last column."""
-    names, n = list(decisions.terms), len(decisions)
+def _whole(decisions: Decisions, inputs: pa.StructArray | None) -> pa.Table:
+    """Put what stands beside the decisions into last columns."""
+    n = len(decisions)
+    if inputs is not None and (inputs.type != FINGERPRINT or len(inputs) != n):
+        raise InputError.of(
+            "RecordStore",
+            "inputs",
+            expected=f"{n} fingerprints, one a decision",
+            found=f"{len(inputs)} of {inputs.type}",
+            hint='fingerprints(ledger, decisions.table["account_id"], as_of) gives them.',
+        )
+    names = list(decisions.terms)
     columns = [decisions.terms[name].to_pylist() for name in names]
     rows = zip(*columns, strict=True) if names else ((),) * n
     terms = [list(zip(names, row, strict=True)) for row in rows]
-    return decisions.table.append_column("terms", pa.array(terms, _TERMS)).combine_chunks()
+    also = decisions.candidates
+    more = {
+        "terms": pa.array(terms, _TERMS),
+        "candidates": pa.nulls(n, CANDIDATES) if also is None else also,
+        "inputs": pa.nulls(n, FINGERPRINT) if inputs is None else inputs,
+    }
+    table = decisions.table
+    for name, column in more.items():
+        table = table.append_column(name, column)
+    return table.combine_chunks()
 
 
 def _digest(table: pa.Table, note: str) -> str:

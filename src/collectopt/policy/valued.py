@@ -54,7 +54,7 @@ class ValuedCase(Case):
             brought = np.broadcast_to(_some(theta, rows) @ phi[columns].T, uplift.shape)
         return self._block(rows, uplift, brought, columns, axis=0)
 
-    def taken(self, rows: slice, action: Ints) -> Block:
+    def taken(self, rows: Rows, action: Ints) -> Block:
         """Give what the terms see of one action a row, (b, 1)."""
         outlook = self.outlook
         p_wait = outlook.p_wait[rows, None]
@@ -124,6 +124,17 @@ class LadderCase(Case):
     def euros(self, rows: Rows, columns: Rows = ALL) -> Floats:
         """EUR of every action as the effects have it, the ladder's accounts included."""
         return self.case.euros(rows, columns)
+
+    def told(self, rows: slice, best: Floats, action: Ints) -> Floats:
+        """EUR of some actions an account as the effects have it; (b, G)."""
+        mine = np.flatnonzero(self.ladder[rows])
+        if not len(mine):
+            return best
+        found, case = best.copy(), self.case
+        for g in range(best.shape[1]):
+            block = case.taken(mine + rows.start, action[mine, g])
+            found[mine, g] = case.objective.values(block)[:, 0]
+        return found
 
     def details(self, rows: slice, action: Ints) -> Details:
         """Probabilities and EUR as the effects have it, with the ladder's step."""

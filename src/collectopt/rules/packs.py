@@ -6,10 +6,12 @@ The packs are TOML files, one a jurisdiction; the logic stands in the permission
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
 from functools import cache
@@ -183,6 +185,19 @@ def laws(jurisdiction: str, on: date | None = None) -> tuple[Law, ...]:
 def table() -> LawTable:
     """Give all rules of all packs."""
     return LawTable((*laws("de"), *laws("us_regf"), *laws("uk_conc")))
+
+
+def digest(jurisdiction: str) -> str:
+    """Hash the data of all rules of a jurisdiction, whatever their files look like otherwise.
+
+    Examples
+    --------
+    >>> digest("de") == digest("de") != digest("eu")
+    True
+    """
+    plain = [{**asdict(law), "numbers": dict(law.numbers or {})} for law in laws(jurisdiction)]
+    text = json.dumps(plain, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def number(jurisdiction: str, law: str, name: str) -> float:

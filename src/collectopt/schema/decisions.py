@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,10 @@ SCHEMA = pa.schema(
 )
 
 
+#: Actions of an account with EUR relative to waiting, null = not known.
+CANDIDATES = pa.list_(pa.struct([("action", pa.string()), ("value", pa.float64())]))
+
+
 @dataclass(frozen=True)
 class Explanation:
     """Why an account got its decision, in words.
@@ -59,6 +63,9 @@ class Explanation:
         The second-best permitted action.
     rule_trace : tuple of str
         Which rules refused how many actions.
+    candidates : tuple of (str, float or None)
+        What else was possible, the most valuable first, with EUR relative to waiting; None = the
+        policy does not know its worth.
     """
 
     account_id: str
@@ -67,6 +74,7 @@ class Explanation:
     terms: Mapping[str, float]
     runner_up: str | None
     rule_trace: tuple[str, ...]
+    candidates: tuple[tuple[str, float | None], ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.account_id}: {self.decision}"]
@@ -74,6 +82,10 @@ class Explanation:
         lines += [f"  {name:<20} {value:+10.2f} EUR" for name, value in self.terms.items()]
         if self.runner_up is not None:
             lines.append(f"  runner-up: {self.runner_up}")
+        if self.candidates:
+            worth = ("" if v is None else f" ({v:+,.2f} EUR)" for _, v in self.candidates)
+            named = (f"{n}{v}" for (n, _), v in zip(self.candidates, worth, strict=True))
+            lines.append(f"  also possible: {', '.join(named)}")
         lines += [f"  rule {trace}" for trace in self.rule_trace]
         return "\n".join(lines)
 
@@ -102,6 +114,10 @@ class Decisions:
     exploration : mapping of str to float
         Where the catalogue has a table `[exploration]`: `share` that explores, and EUR that it is
         expected to cost: `draws`, `set_aside` (units kept for the draws), `loss` (both).
+    candidates : pyarrow.Array or None
+        Of each row the action taken, then the best permitted one of each class of equal channel
+        and usage, the most valuable first, five in all: a list of `action` and `value` (EUR
+        relative to waiting, before prices; null = the policy does not know it). None: not kept.
     """
 
     table: pa.Table
@@ -109,6 +125,7 @@ class Decisions:
     fallbacks: Mapping[str, int] = field(default_factory=dict)
     prices: Mapping[str, float] = field(default_factory=dict)
     exploration: Mapping[str, float] = field(default_factory=dict)
+    candidates: pa.Array | None = None
 
     def __post_init__(self) -> None:
         if self.table.schema != SCHEMA:
@@ -135,6 +152,16 @@ class Decisions:
         """Write the table; the file appears whole or not at all."""
         with atomic_file(Path(path)) as part:
             pq.write_table(self.table, part)
+
+    def filter(self, mask: Any) -> Decisions:
+        """Keep the rows where ``mask`` (bool, (n,)) holds, with all that stands beside them."""
+        kept = pa.array(mask, pa.bool_())
+        return replace(
+            self,
+            table=self.table.filter(kept),
+            terms={name: values.filter(kept) for name, values in self.terms.items()},
+            candidates=None if self.candidates is None else self.candidates.filter(kept),
+        )
 
     def explain(self, account_id: str) -> Explanation:
         """Say why an account got its decision.
@@ -167,7 +194,13 @@ class Decisions:
             {name: values[row].as_py() for name, values in self.terms.items()},
             entry["runner_up"],
             tuple(entry["rule_trace"] or ()),
+            self._others(row),
         )
+
+    def _others(self, row: int) -> tuple[tuple[str, float | None], ...]:
+        if self.candidates is None:
+            return ()
+        return tuple((one["action"], one["value"]) for one in self.candidates[row].as_py()[1:])
 
     def counts(self) -> dict[str, int]:
         """How many accounts get each channel, the most frequent first."""
