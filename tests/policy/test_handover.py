@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from collectopt.models.external import Followed, Lift, Place
-from collectopt.models.external_log import look_back
+from collectopt.models.external_log import _spent, look_back
 from collectopt.objective import default_objective
 from collectopt.policy import NextBestAction, load
 from collectopt.policy.handover import Outside, Pricing, worths
@@ -301,3 +301,23 @@ def test_only_what_was_known_before_the_cut_is_looked_at():
     ):  # fmt: skip
         assert np.array_equal(one.paid, two.paid)
         assert np.allclose(one.expected, two.expected)
+
+
+def test_costs_of_contacts_are_counted_in_books_of_any_size():
+    """Account times microseconds does not fit into 64 bits from 5,153 accounts on."""
+    names = [f"{i:05d}" for i in range(6000)]
+    due = AS_OF.date() - timedelta(days=100)
+    ledger = Ledger.from_frames(
+        accounts=[{"account_id": a, "customer_type": "business", "country": "DE",
+                   "timezone": "UTC"} for a in names],
+        invoices=[{"invoice_id": "I", "account_id": names[-1], "issued_on": due, "due_on": due,
+                   "amount": 100.0, "currency": "EUR"}],
+        contacts=[{"contact_id": f"{a}{days}", "account_id": a, "channel": "email", "cost": cost,
+                   "tone": "friendly", "sent_at": AS_OF - timedelta(days=days)}
+                  for days, cost in ((60, 8.0), (20, 1.0), (5, 2.0)) for a in names[::1999]
+                  + names[-1:]],
+    )  # fmt: skip
+    cut = np.datetime64(AS_OF.replace(tzinfo=None))
+    rows = Snapshot(ledger, cut - np.timedelta64(28, "D"))
+    assert _spent(ledger, rows, np.full(len(rows), 28.0), cut) == pytest.approx(3.0 / 28)
+    assert _spent(ledger, rows, np.full(len(rows), 14.0), cut) == pytest.approx(1.0 / 14)
