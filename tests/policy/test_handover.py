@@ -11,8 +11,9 @@ import pytest
 from collectopt.models.external import Followed, Lift, Place
 from collectopt.models.external_log import _spent, look_back
 from collectopt.objective import default_objective
-from collectopt.policy import NextBestAction, load
-from collectopt.policy.handover import Outside, Pricing, worths
+from collectopt.policy import FixedLadder, NextBestAction, load
+from collectopt.policy.handover import HandoverCase, Outside, Pricing, worths
+from collectopt.policy.valued import LadderCase
 from collectopt.rules import Layout, State
 from collectopt.schema import ActionKind, Catalogue, Forecast, Ledger, Snapshot
 
@@ -39,7 +40,7 @@ class Curve:
         return Forecast(rows, tuple(horizons), p, p.copy(), np.full((len(p), 3), 9.0))
 
 
-def book(amounts, late=100, contacts=True, holds=()):
+def book(amounts, late=100, contacts=True, holds=(), responses=()):
     due = AS_OF.date() - timedelta(days=late)
     tables = {
         "accounts": [{"account_id": a, "customer_type": "business", "country": "DE",
@@ -47,7 +48,7 @@ def book(amounts, late=100, contacts=True, holds=()):
         "invoices": [{"invoice_id": f"I{a}", "account_id": a, "amount": x, "due_on": due,
                       "issued_on": due - timedelta(days=14), "currency": "EUR"}
                      for a, x in amounts.items()],
-        "holds": list(holds),
+        "holds": list(holds), "responses": list(responses),
     }  # fmt: skip
     if contacts:
         tables["contacts"] = [
@@ -132,6 +133,31 @@ def test_a_hold_or_a_missing_step_refuses_it(kit):
         found = chosen(policy_of(kit, catalogue, ledger, RATES, 3.0).decide(ledger, AS_OF))
         assert "agency" not in found.values()
     assert found["tiny"] == "stop", "to stop needs no step"
+
+
+def test_what_a_customer_said_keeps_the_claim_as_a_hold_does(kit):
+    catalogue = Catalogue.from_dict({**BASE, **WAYS, "jurisdiction": "de"})
+    said = [{"account_id": "tiny", "at": AS_OF - timedelta(days=9), "kind": "plan_accepted",
+             "contact_id": None}]  # fmt: skip
+    for responses, channel in (([], "stop"), (said, "none")):
+        ledger = book(AMOUNTS, responses=responses)
+        policy = policy_of(kit, catalogue, ledger, RATES, 3.0)
+        assert chosen(policy.decide(ledger, AS_OF))["tiny"] == channel
+
+
+def test_exploration_counts_euros_where_the_ladder_is_kept(kit):
+    catalogue, ledger = Catalogue.from_dict({**BASE, **WAYS}), book(AMOUNTS)
+    policy = policy_of(kit, catalogue, ledger, RATES, factor=3.0)
+    snapshot = Snapshot(ledger, AS_OF)
+    state = State.of(snapshot, catalogue, Layout.of(catalogue.actions))
+    own = policy._own_case(snapshot, state)[0]
+    rungs = FixedLadder(catalogue)._case(snapshot, state)[0]
+    ladder = LadderCase(own, rungs, np.ones(len(state), dtype=bool))
+    found, pricing = policy._worths(snapshot, state), policy._pricing(snapshot, state)
+    plain, kept = (HandoverCase(case, found, pricing) for case in (own, ladder))
+    every = slice(0, len(state))
+    assert not np.array_equal(kept.values(every), plain.values(every))
+    np.testing.assert_array_equal(kept.euros(every), plain.values(every))
 
 
 def test_books_without_the_tables_see_nothing_of_it(kit):
