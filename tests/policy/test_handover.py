@@ -158,6 +158,12 @@ def test_exploration_counts_euros_where_the_ladder_is_kept(kit):
     every = slice(0, len(state))
     assert not np.array_equal(kept.values(every), plain.values(every))
     np.testing.assert_array_equal(kept.euros(every), plain.values(every))
+    # what a step is worth hangs on its own account alone
+    contact = np.flatnonzero(catalogue.actions.is_contact)
+    each = [ladder.values(slice(i, i + 1), contact)[0] for i in range(len(state))]
+    assert np.isfinite(each).any(axis=1).all()
+    np.testing.assert_array_equal(ladder.values(every, contact), each)
+    assert max(each[0]) > max(each[2]) > 0, "the larger debt goes first"
 
 
 def test_books_without_the_tables_see_nothing_of_it(kit):
