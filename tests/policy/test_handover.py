@@ -11,7 +11,14 @@ import pytest
 from collectopt.models.external import Followed, Lift, Place
 from collectopt.models.external_log import _spent, look_back
 from collectopt.objective import default_objective
-from collectopt.policy import FixedLadder, NextBestAction, load
+from collectopt.policy import (
+    FixedLadder,
+    NextBestAction,
+    Override,
+    OverrideKind,
+    Overrides,
+    load,
+)
 from collectopt.policy.handover import HandoverCase, Outside, Pricing, worths
 from collectopt.policy.valued import LadderCase
 from collectopt.rules import Layout, State
@@ -143,6 +150,19 @@ def test_what_a_customer_said_keeps_the_claim_as_a_hold_does(kit):
         ledger = book(AMOUNTS, responses=responses)
         policy = policy_of(kit, catalogue, ledger, RATES, 3.0)
         assert chosen(policy.decide(ledger, AS_OF))["tiny"] == channel
+
+
+def test_a_person_may_stop_what_no_model_knows_of(kit):
+    catalogue, ledger = Catalogue.from_dict({**BASE, **WAYS}), book(AMOUNTS)
+    policy = policy_of(kit, catalogue, ledger, {**RATES, "good": np.nan}, factor=3.0)
+    today = AS_OF.date()
+    until = today + timedelta(days=1)
+    stop = Override("good", OverrideKind.FORCE, "asked", "me", today, until, action=ActionKind.STOP)
+    decisions = policy.decide(ledger, AS_OF, overrides=Overrides((stop,)))
+    row = {r["account_id"]: r for r in decisions.to_arrow().to_pylist()}["good"]
+    assert row["channel"] == "stop"
+    assert row["p_pay"] is None or np.isnan(row["p_pay"])
+    assert not any("nan" in reason for reason in row["reasons"])
 
 
 def test_exploration_counts_euros_where_the_ladder_is_kept(kit):

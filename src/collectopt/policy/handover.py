@@ -400,7 +400,9 @@ class HandoverCase(Case):
             if not len(mine):
                 continue
             here = mine + rows.start
-            p[mine] = 1.0 - (1.0 - inner.p_wait[mine]) ** self.found.factor[here, w]
+            lasting = (1.0 - inner.p_wait[mine]) ** self.found.factor[here, w]
+            # what is not known stays so: nan to the power of 0 is 1
+            p[mine] = np.where(np.isfinite(inner.p_wait[mine]), 1.0 - lasting, np.nan)
             recovery[mine] = p[mine] * self.pricing.state.open_amount[here]
             brought, cost = self.found.brought[here, w], self.found.cost[here, w]
             chances = p[mine], inner.p_wait[mine]
