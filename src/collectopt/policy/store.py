@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from collectopt.exceptions import ArtifactError, InputError
 from collectopt.policy.overrides import Overrides
+from collectopt.schema.atomic import open_up
 from collectopt.schema.decisions import Decisions
 
 #: Where the note on a run stands in the metadata of its file, as in files of `collectopt decide`.
@@ -97,6 +98,7 @@ class RecordStore:
             pq.write_table(table.replace_schema_metadata({RUN: note.encode()}), part)
             with part.open("rb") as written:
                 os.fsync(written.fileno())
+            open_up(part)
             with contextlib.suppress(FileExistsError):
                 os.link(part, final)  # never replaces anything, unlike a rename
         finally:
