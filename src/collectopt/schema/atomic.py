@@ -117,7 +117,7 @@ def _sync(file: Path) -> None:
 
 
 def open_up(file: Path) -> None:
-    """Let a temporary file be read by whoever may read new files; it is made for its owner alone."""
+    """Let those read a temporary file who may read new files; it is made for its owner alone."""
     file.chmod(0o666 & ~_umask())
 
 
