@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from collectopt.exceptions import InputError
-from collectopt.policy import allocate
+from collectopt.policy import allocate, allocation
 
 
 def instance(seed, n=None, per_row=None, whole=None):
@@ -300,3 +300,27 @@ def test_prices_of_many_rows_settle_within_few_looks(seed):
     check(value, usage, limits, allocation)
     assert allocation.gap < 1e-5
     assert len(passes) <= 7
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_many_rows_that_are_all_alike(own):
+    """No row leads by less than the others: all are open at once."""
+    n = 31_000
+    usage = np.array([[0.0], [1.0]])
+    usage = np.broadcast_to(usage, (n, 2, 1)) if own else usage
+    found = allocate(np.tile([0.0, 5.0], (n, 1)), usage, [1000.0])
+    assert found.choice.sum() == 1000
+    assert found.value == 5000.0
+    assert found.gap < 1e-9
+    nothing = allocate(np.tile([0.0, 5.0], (n, 1)), usage, [0.5])
+    assert (len(nothing.choice), nothing.choice.sum(), nothing.value) == (n, 0, 0.0)
+
+
+def test_all_do_nothing_where_no_repair_is_found(monkeypatch):
+    monkeypatch.setattr(allocation, "rounded", lambda book, *_, **__: np.ones(len(book.v), int))
+    rng = np.random.default_rng(5)
+    value = np.column_stack([np.full(31_000, 2.0), rng.gamma(1.0, 5.0, 31_000)])
+    found = allocate(value, [[0.0], [1.0]], [1000.0])
+    assert len(found.choice) == 31_000
+    assert not found.choice.any()
+    assert found.value == 62_000.0 < found.bound

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 
 from collectopt.models.external import Followed, Lift, Place
-from collectopt.models.external_log import look_back
+from collectopt.models.external_log import _spent, look_back
 from collectopt.objective import default_objective
-from collectopt.policy import NextBestAction, load
-from collectopt.policy.handover import Outside, Pricing, worths
+from collectopt.policy import (
+    FixedLadder,
+    NextBestAction,
+    Override,
+    OverrideKind,
+    Overrides,
+    load,
+)
+from collectopt.policy.handover import HandoverCase, Outside, Pricing, worths
+from collectopt.policy.valued import LadderCase
 from collectopt.rules import Layout, State
 from collectopt.schema import ActionKind, Catalogue, Forecast, Ledger, Snapshot
 
@@ -39,7 +47,7 @@ class Curve:
         return Forecast(rows, tuple(horizons), p, p.copy(), np.full((len(p), 3), 9.0))
 
 
-def book(amounts, late=100, contacts=True, holds=()):
+def book(amounts, late=100, contacts=True, holds=(), responses=()):
     due = AS_OF.date() - timedelta(days=late)
     tables = {
         "accounts": [{"account_id": a, "customer_type": "business", "country": "DE",
@@ -47,7 +55,7 @@ def book(amounts, late=100, contacts=True, holds=()):
         "invoices": [{"invoice_id": f"I{a}", "account_id": a, "amount": x, "due_on": due,
                       "issued_on": due - timedelta(days=14), "currency": "EUR"}
                      for a, x in amounts.items()],
-        "holds": list(holds),
+        "holds": list(holds), "responses": list(responses),
     }  # fmt: skip
     if contacts:
         tables["contacts"] = [
@@ -132,6 +140,50 @@ def test_a_hold_or_a_missing_step_refuses_it(kit):
         found = chosen(policy_of(kit, catalogue, ledger, RATES, 3.0).decide(ledger, AS_OF))
         assert "agency" not in found.values()
     assert found["tiny"] == "stop", "to stop needs no step"
+
+
+def test_what_a_customer_said_keeps_the_claim_as_a_hold_does(kit):
+    catalogue = Catalogue.from_dict({**BASE, **WAYS, "jurisdiction": "de"})
+    said = [{"account_id": "tiny", "at": AS_OF - timedelta(days=9), "kind": "plan_accepted",
+             "contact_id": None}]  # fmt: skip
+    for responses, channel in (([], "stop"), (said, "none")):
+        ledger = book(AMOUNTS, responses=responses)
+        policy = policy_of(kit, catalogue, ledger, RATES, 3.0)
+        assert chosen(policy.decide(ledger, AS_OF))["tiny"] == channel
+
+
+def test_a_person_may_stop_what_no_model_knows_of(kit):
+    catalogue, ledger = Catalogue.from_dict({**BASE, **WAYS}), book(AMOUNTS)
+    policy = policy_of(kit, catalogue, ledger, {**RATES, "good": np.nan}, factor=3.0)
+    today = AS_OF.date()
+    until = today + timedelta(days=1)
+    stop = Override("good", OverrideKind.FORCE, "asked", "me", today, until, action=ActionKind.STOP)
+    decisions = policy.decide(ledger, AS_OF, overrides=Overrides((stop,)))
+    row = {r["account_id"]: r for r in decisions.to_arrow().to_pylist()}["good"]
+    assert row["channel"] == "stop"
+    assert row["p_pay"] is None or np.isnan(row["p_pay"])
+    assert not any("nan" in reason for reason in row["reasons"])
+
+
+def test_exploration_counts_euros_where_the_ladder_is_kept(kit):
+    catalogue, ledger = Catalogue.from_dict({**BASE, **WAYS}), book(AMOUNTS)
+    policy = policy_of(kit, catalogue, ledger, RATES, factor=3.0)
+    snapshot = Snapshot(ledger, AS_OF)
+    state = State.of(snapshot, catalogue, Layout.of(catalogue.actions))
+    own = policy._own_case(snapshot, state)[0]
+    rungs = FixedLadder(catalogue)._case(snapshot, state)[0]
+    ladder = LadderCase(own, rungs, np.ones(len(state), dtype=bool))
+    found, pricing = policy._worths(snapshot, state), policy._pricing(snapshot, state)
+    plain, kept = (HandoverCase(case, found, pricing) for case in (own, ladder))
+    every = slice(0, len(state))
+    assert not np.array_equal(kept.values(every), plain.values(every))
+    np.testing.assert_array_equal(kept.euros(every), plain.values(every))
+    # what a step is worth hangs on its own account alone
+    contact = np.flatnonzero(catalogue.actions.is_contact)
+    each = [ladder.values(slice(i, i + 1), contact)[0] for i in range(len(state))]
+    assert np.isfinite(each).any(axis=1).all()
+    np.testing.assert_array_equal(ladder.values(every, contact), each)
+    assert max(each[0]) > max(each[2]) > 0, "the larger debt goes first"
 
 
 def test_books_without_the_tables_see_nothing_of_it(kit):
@@ -301,3 +353,23 @@ def test_only_what_was_known_before_the_cut_is_looked_at():
     ):  # fmt: skip
         assert np.array_equal(one.paid, two.paid)
         assert np.allclose(one.expected, two.expected)
+
+
+def test_costs_of_contacts_are_counted_in_books_of_any_size():
+    """Account times microseconds does not fit into 64 bits from 5,153 accounts on."""
+    names = [f"{i:05d}" for i in range(6000)]
+    due = AS_OF.date() - timedelta(days=100)
+    ledger = Ledger.from_frames(
+        accounts=[{"account_id": a, "customer_type": "business", "country": "DE",
+                   "timezone": "UTC"} for a in names],
+        invoices=[{"invoice_id": "I", "account_id": names[-1], "issued_on": due, "due_on": due,
+                   "amount": 100.0, "currency": "EUR"}],
+        contacts=[{"contact_id": f"{a}{days}", "account_id": a, "channel": "email", "cost": cost,
+                   "tone": "friendly", "sent_at": AS_OF - timedelta(days=days)}
+                  for days, cost in ((60, 8.0), (20, 1.0), (5, 2.0)) for a in names[::1999]
+                  + names[-1:]],
+    )  # fmt: skip
+    cut = np.datetime64(AS_OF.replace(tzinfo=None))
+    rows = Snapshot(ledger, cut - np.timedelta64(28, "D"))
+    assert _spent(ledger, rows, np.full(len(rows), 28.0), cut) == pytest.approx(3.0 / 28)
+    assert _spent(ledger, rows, np.full(len(rows), 14.0), cut) == pytest.approx(1.0 / 14)

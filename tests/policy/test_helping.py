@@ -33,6 +33,16 @@ class Worth(Case):
         raise NotImplementedError
 
 
+class Ladder(Worth):
+    """As where the guard keeps the ladder: choices are ordered, not valued."""
+
+    def values(self, rows, columns=slice(None)):
+        return np.full((len(rows), len(CATALOGUE.actions.kind[columns])), 0.01)
+
+    def euros(self, rows, columns=slice(None)):
+        return super().values(rows, columns)
+
+
 def snapshot_at(now):
     def account(name):
         person = {"account_id": name, "customer_type": "consumer", "country": "DE"}
@@ -56,12 +66,12 @@ def snapshot_at(now):
     return Snapshot(ledger, now)
 
 
-def helps(now=AS_OF):
+def helps(now=AS_OF, case=Worth):
     snapshot = snapshot_at(now)
     state = State.of(snapshot, CATALOGUE, Layout.of(CATALOGUE.actions))
     ids = snapshot.rows["account_id"].to_pylist()
     state = replace(state, distress=np.array([0.9 if a == "broke" else 0.1 for a in ids]))
-    return recommend(snapshot, state, CATALOGUE, Worth()).set_index("account_id")
+    return recommend(snapshot, state, CATALOGUE, case()).set_index("account_id")
 
 
 def test_the_mildest_that_fits():
@@ -74,6 +84,10 @@ def test_the_mildest_that_fits():
     assert table.loc["bounced", "worth"] == 3.0, "of the channel that lacks its address alone"
     assert table.drop("bounced")["worth"].isna().all()
     assert "email" in table.loc["bounced", "why"]
+
+
+def test_the_worth_of_an_address_is_in_euros_where_the_ladder_is_kept():
+    assert helps(case=Ladder).loc["bounced", "worth"] == 3.0
 
 
 def test_only_what_is_known_counts():

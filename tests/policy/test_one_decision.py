@@ -12,8 +12,10 @@ from collectopt import Ledger, NextBestAction, Snapshot
 from collectopt.exceptions import InputError, NotFittedError
 from collectopt.models import response
 from collectopt.models.boosting import Trees
+from collectopt.models.external import Followed, Lift, Place
 from collectopt.models.one_row import QuickPayment, QuickTrees
 from collectopt.policy.draws import uniform_row, uniforms
+from collectopt.policy.handover import Outside
 from collectopt.policy.timing import marks
 from collectopt.simulation import Book
 
@@ -253,3 +255,24 @@ def test_bad_rows_are_named(fast, book):
     two["invoices"] = [r for r in tables["invoices"] if r["account_id"] in names]
     with pytest.raises(InputError, match="one account with an open claim"):
         fast.record(two, book.as_of - np.timedelta64(3000, "D"))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_stages_tables_of_tones_and_ways_out_account_by_account(kit, seed):
+    change = {"agency": {"fee": 0.2, "notice_days": 0}, "court": {}, "stop": {"keep_cost": 1.0},
+              "stages": {"notice_tone": "friendly"}, "jurisdiction": ["de", "none"][seed % 2],
+              "house": {"min_contacts_before_agency": 0, "doubt": 1.0, "max_tone_step": None,
+                        "tones": [{"highest": "neutral", "customer_type": "consumer"}]}}  # fmt: skip
+    frames = kit.frames(seed, n=5, explore=0.3, **change)
+    catalogue = frames.parsed()
+    policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue)).fit(
+        frames.ledger(), frames.as_of
+    )
+    followed = Followed(np.ones(9), np.full(9, 0.2), np.arange(9), np.full(9, 90.0), np.ones(9))
+    policy.outside_ = Outside(dict.fromkeys(Place, Lift.of(followed, None)), 0.02)
+    fast = policy.prepare()
+    for account in kit.Plain(frames).with_open_claim():
+        rows = alone(frames.tables, account)
+        record = fast.record(rows, frames.as_of)
+        [row] = policy.decide(Ledger.from_frames(**rows), frames.as_of, 1).table.to_pylist()
+        assert_same(fast.decide(record, rng=1), row)

@@ -44,6 +44,26 @@ def tables(accounts=None, **more):
     }  # fmt: skip
 
 
+def warned():
+    """As `tables`, with a reminder and a formal notice whose time is over."""
+    book = tables()
+    early = {"issued_on": "2025-11-02", "due_on": "2025-11-30"}
+    sent = (("2026-01-05T09:00:00+01:00", "friendly"), ("2026-01-15T09:00:00+01:00", "firm"))
+    book["invoices"] = [{**invoice, **early} for invoice in book["invoices"]]
+    book["contacts"] = [
+        {
+            "contact_id": f"{a}{tone}",
+            "account_id": a,
+            "sent_at": at,
+            "channel": "email",
+            "tone": tone,
+        }
+        for a in IDS
+        for at, tone in sent
+    ]
+    return book  # fmt: skip
+
+
 def row(account="A", kind="force", **more):
     signed = {"reason": "asked for it", "owner": "j.doe", "from_on": DAY, "until": FREE}
     return {"account_id": account, "kind": kind, **signed, **more}
@@ -51,12 +71,6 @@ def row(account="A", kind="force", **more):
 
 def catalogue(**house):
     return co.Catalogue.from_dict({**BASE, "house": {**BASE["house"], **house}})
-
-
-def without_stages(cat):
-    """A policy that asks for no reminder and notice before an agency or a court."""
-    rules = Rules.from_catalogue(cat)
-    return Everybody(cat, rules=rules.without([c for c in rules.codes if c.startswith("STAGE")]))
 
 
 def decide(*rows, policy=Everybody, cat=None, book=None, now=AS_OF, rng=0):
@@ -294,10 +308,10 @@ def test_an_approval_unlocks_exactly_its_action():
         row("C", "approve", action="agency"),
         row("D", "approve", action="court", until="2026-02-05"),
     ]
-    alone = decide(*forced, policy=without_stages)
+    alone = decide(*forced, book=warned())
     assert not {"agency", "court"} & {r["channel"] for r in alone.values()}
     assert "APPROVAL" in alone["A"]["reasons"][0]
-    found = decide(*forced, *approved, policy=without_stages)
+    found = decide(*forced, *approved, book=warned())
     assert [found[a]["channel"] in {"agency", "court"} for a in "ABCD"] == [
         True,
         False,
@@ -307,8 +321,16 @@ def test_an_approval_unlocks_exactly_its_action():
     line = "OVERRIDE: approve court by j.doe until 2026-03-01, because asked for it"
     assert line in found["A"]["rule_trace"]
     # without a force it only opens the door
-    assert decide(*approved)["A"]["channel"] == "email"
-    assert decide(*approved)["A"]["policy_version"] == decide()["A"]["policy_version"]
+    open_door = decide(*approved, book=warned())["A"]
+    assert open_door["channel"] == "email"
+    assert open_door["policy_version"] == decide()["A"]["policy_version"]
+
+
+def test_an_approval_lifts_no_stage():
+    rows = [row(action="court"), row(kind="approve", action="court")]
+    found = decide(*rows)["A"]
+    assert found["channel"] not in {"agency", "court"}
+    assert "STAGE_REMINDED" in found["reasons"][0]
 
 
 def test_an_approval_lifts_no_other_rule():
@@ -318,7 +340,7 @@ def test_an_approval_lifts_no_other_rule():
 
 
 def test_an_approval_taken_back_stops_what_is_not_sent_yet():
-    ledger, policy = co.Ledger.from_frames(**tables()), without_stages(catalogue())
+    ledger, policy = co.Ledger.from_frames(**warned()), Everybody(catalogue())
     force, yes = row(action="court"), row(kind="approve", action="court")
     decisions = policy.decide(ledger, AS_OF, overrides=Overrides.from_rows([force, yes]))
     stopped = [

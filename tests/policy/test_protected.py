@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectopt.policy import NextBestAction
-from collectopt.rules import Rules
+from collectopt.policy.protected import protected
+from collectopt.rules import Layout, Rules, State
 from collectopt.rules.permissions import HOLDS
+from collectopt.schema import Catalogue, Ledger, Snapshot
 
 HARD = {"payment_plan", "insolvency", "vulnerable", "agency"}  # of the kinds that the books have
 
@@ -86,3 +88,24 @@ def test_others_are_drawn_and_the_protected_would_be_contacted(kit):
             acted += row["account_id"] in safe and row["channel"] != "none"
     assert drawn > 10
     assert acted > 10, "else the test above would prove nothing"
+
+
+def test_what_was_said_protects_as_a_hold_does():
+    """A dispute on one account of a customer, told and not recorded yet: the other is not drawn."""
+    as_of = "2026-02-05T06:00:00+00:00"
+    catalogue = Catalogue.from_dict({"channels": [{"name": "email"}], "jurisdiction": "de"})
+    names = ("said", "sibling", "other")
+    tables = {
+        "accounts": [{"account_id": a, "customer_type": "consumer", "country": "DE",
+                      "customer_id": None if a == "other" else "C"} for a in names],
+        "invoices": [{"invoice_id": a, "account_id": a, "issued_on": "2026-01-01",
+                      "due_on": "2026-01-15", "amount": 50.0, "currency": "EUR"} for a in names],
+    }  # fmt: skip
+    said = [{"account_id": "said", "at": "2026-02-01T12:00:00+00:00", "kind": "disputed"}]
+    held = [{"account_id": "said", "kind": "dispute", "from_on": "2026-02-01"}]
+    for more in ({"responses": said}, {"holds": held}):
+        snapshot = Snapshot(Ledger.from_frames(**tables, **more), as_of)
+        state = State.of(snapshot, catalogue, Layout.of(catalogue.actions))
+        found = dict(zip(snapshot.rows["account_id"].to_pylist(), protected(state, catalogue),
+                         strict=True))  # fmt: skip
+        assert found == {"said": True, "sibling": True, "other": False}

@@ -11,8 +11,17 @@ import pytest
 from collectopt.exceptions import InputError
 from collectopt.jobs import tasks
 from collectopt.jobs.replaying import replay
-from collectopt.policy import Everybody, FixedLadder, NextBestAction, NoContact, Random, Split, load
-from collectopt.schema import Catalogue
+from collectopt.policy import (
+    Everybody,
+    FixedLadder,
+    NextBestAction,
+    NoContact,
+    Overrides,
+    Random,
+    Split,
+    load,
+)
+from collectopt.schema import Catalogue, Ledger
 
 NAMES = [f"C{i}" for i in range(4000)]
 
@@ -25,7 +34,7 @@ def catalogue():
                 {"name": "email", "cost": 0.05, "capacity": 7},
                 {"name": "letter", "cost": 1.2},
             ],
-            "limits": {"budget": 20.0, "minutes": 10.0},
+            "limits": {"budget": 20.0, "minutes": 10.0, "harshness": 8.0},
             "explore": 0.1,
             "exploration": {"budget": 5.0},
         }
@@ -72,8 +81,45 @@ def test_limits_are_shared(catalogue):
     assert [p.channels[0].capacity for p in parts] == [4, 2, 1]
     assert [p.limits.budget for p in parts] == pytest.approx([13.0, 5.0, 2.0])
     assert [p.limits.minutes for p in parts] == pytest.approx([6.5, 2.5, 1.0])
+    assert [p.limits.harshness for p in parts] == pytest.approx([5.2, 2.0, 0.8])
     assert [p.exploration.budget for p in parts] == pytest.approx([3.25, 1.25, 0.5])
     assert all(p.channels[1].capacity is None for p in parts)
+
+
+@pytest.mark.parametrize("own", [None, {}, {"budget": 400.0, "temperature": 2.0}])
+def test_a_challenger_explores_within_its_part_of_the_budget(catalogue, own):
+    other = {**catalogue.to_dict(), "exploration": own}
+    two = NoContact(Catalogue.from_dict(other))
+    part = list(Split(Everybody(catalogue), {"two": (two, 0.1)}, salt="may").shared())[1]
+    assert part.exploration.budget == pytest.approx(0.5)
+    assert part.exploration.temperature == (own or {}).get("temperature")
+    back = list(Split(two, {"two": (Everybody(catalogue), 0.1)}, salt="may").shared())[1]
+    assert back.exploration.budget == pytest.approx(40.0 if own else 0.5)
+
+
+def test_people_may_name_what_a_challenger_lacks(catalogue):
+    fewer = Catalogue.from_dict({**catalogue.to_dict(), "tones": {"order": ["friendly"]}})
+    one = Split(Everybody(catalogue), {"two": (Everybody(fewer), 0.5)}, salt="may")
+    names = [f"A{i}" for i in range(8)]
+    due = {"issued_on": "2026-01-01", "due_on": "2026-01-15"}
+    ledger = Ledger.from_frames(
+        accounts=[{"account_id": a, "customer_type": "consumer", "country": "DE"} for a in names],
+        invoices=[{"invoice_id": a, "account_id": a, **due, "amount": 50.0, "currency": "EUR"}
+                  for a in names],
+    )  # fmt: skip
+    signed = {"reason": "asked", "owner": "me", "from_on": "2026-02-01", "until": "2026-03-01"}
+    for given in ({"kind": "amend", "new_tone": "firm"}, {"kind": "force", "tone": "firm"}):
+        people = Overrides.from_rows([{"account_id": a, **given, **signed} for a in names])
+        decisions = one.decide(ledger, "2026-02-05", overrides=people)
+        for row, arm in zip(decisions.to_pandas().itertuples(), one.arms_of(ledger, names),
+                            strict=True):  # fmt: skip
+            said = " ".join(row.reasons)
+            acts = row.channel != "none"
+            assert ("has no such action" in said) == (arm == "two" and (acts or "Force" in said))
+            assert row.tone == ("firm" if arm == "champion" else "friendly") or not acts
+        assert {"friendly", "firm"} <= set(decisions.table["tone"].to_pylist())
+        again = one.recheck(decisions, ledger, "2026-02-05", overrides=people)
+        assert again.decisions.table.equals(decisions.table)
 
 
 def test_bad_splits_are_refused(catalogue):

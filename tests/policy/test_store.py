@@ -37,6 +37,12 @@ def test_records_come_back_as_they_were(tmp_path, decisions):
         assert repr(found) == repr(row)
 
 
+def test_others_may_read_records_as_they_may_read_new_files(tmp_path, decisions):
+    (tmp_path / "plain").write_text("")
+    file = RecordStore(tmp_path / "records").append(decisions, {"seed": 7})
+    assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_the_same_run_twice_is_one_file_and_another_note_another(tmp_path, decisions):
     store = RecordStore(tmp_path)
     first = store.append(decisions, {"seed": 1})

@@ -202,6 +202,13 @@ def test_a_promise_holds_until_its_day_is_over():
         assert bool(case.channels()) != stands
 
 
+def test_of_two_promises_at_once_the_later_day_holds():
+    promise = {**DISPUTED, "kind": "promised", "at": "2026-01-20T10:00Z"}
+    both = [{**promise, "due_on": day} for day in ("2026-02-01", "2026-02-20")]
+    for said in (both, both[::-1]):
+        assert not Case(cat=catalogue(jurisdiction="de"), responses=said).channels()
+
+
 def test_holds_on_the_person_bind_all_accounts_of_the_customer():
     same = {"customer_id": "C"}
     assert not Case(account=same, holds=[hold("insolvency", account="B")]).channels()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -51,6 +53,13 @@ def test_toml_reads(tmp_path):
     # wait + 2 channels x 3 tones x 2 offers x 7 days x 6 hours + stop
     assert len(catalogue.actions) == 1 + 2 * 3 * 2 * 7 * 6 + 1
     assert Catalogue.from_dict(catalogue.to_dict()) == catalogue
+
+
+def test_no_limit_to_steps_of_the_tone_is_kept():
+    free = Catalogue.from_dict({"channels": [{"name": "email"}], "house": {"max_tone_step": None}})
+    read = Catalogue.from_dict(json.loads(json.dumps(free.to_dict())))
+    assert read == free
+    assert read.house.max_tone_step is None
 
 
 def test_only_channels_tones_and_slots_are_needed():

@@ -202,10 +202,13 @@ def _spent(ledger: Ledger, rows: Snapshot, days: Floats, cut: np.datetime64) -> 
     cost = np.where(known, pc.fill_null(table["cost"], 0.0).to_numpy(), 0.0)
     order = np.lexsort((at, account))
     total = np.concatenate([[0.0], np.cumsum(cost[order])])
-    span = int(at.max(initial=0)) + 60 * DAY_US
-    key = account[order] * span + at[order]
     who, now = rows.rows["account"].to_numpy().astype(np.int64), _us_of(rows)
     seen = np.minimum(days, float(_EVERY))
-    low = np.searchsorted(key, who * span + now)
-    high = np.searchsorted(key, who * span + now + (seen * DAY_US).astype(np.int64))
+    # account and time as one number: by its place in time, as microseconds would overflow
+    times = np.sort(at)
+    key = account[order] * (len(at) + 1) + np.searchsorted(times, at[order])
+    low, high = (
+        np.searchsorted(key, who * (len(at) + 1) + np.searchsorted(times, moment))
+        for moment in (now, now + (seen * DAY_US).astype(np.int64))
+    )
     return float((total[high] - total[low]).sum() / seen.sum()) if len(seen) else 0.0

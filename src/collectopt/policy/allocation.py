@@ -406,8 +406,11 @@ def _refine(parts: _Parts, sample: _Rows, n: int, close: float) -> _Found:
         stuck = found is not None and found.bound - seen.bound < 1e-8 * abs(seen.bound)
         known = (np.nan, np.zeros(0, np.int64)) if found is None else (found.value, found.choice)
         found = _Found(seen.bound, prices, *known)
-        if seen.open is None:
-            break
+        if seen.open is None:  # all rows lead by the same, or by nothing
+            if not Book.over(seen.used).any() and not seen.worth <= found.value:
+                found = _Found(found.bound, prices, seen.worth, seen.choice)
+            below = max(10.0 * below, 1e-9 * abs(seen.bound) / n)
+            continue
         left = 1.0 - seen.used
         if (left < 0).any():  # the others alone take too much
             below *= 2.0
@@ -425,4 +428,14 @@ def _refine(parts: _Parts, sample: _Rows, n: int, close: float) -> _Found:
         tried = book.descend(prices, _HOT * below)
         prices = tried[int(np.argmin([book.bound(p) for p in tried]))]
     assert found is not None
-    return found
+    return found if len(found.choice) == n else _idle(parts, found)
+
+
+def _idle(parts: _Parts, found: _Found) -> _Found:
+    """Let all rows do nothing, which is within all limits, where no other choice was found."""
+    worth, choice = 0.0, []
+    for part in parts(False):
+        rows = np.arange(len(part))
+        worth += part.worth(np.zeros_like(rows), rows)
+        choice.append(part.column(np.zeros_like(rows), rows))
+    return _Found(found.bound, found.prices, worth, np.concatenate(choice))

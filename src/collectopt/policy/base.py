@@ -161,7 +161,7 @@ class Policy(ABC):
         seed = seed_of(rng)
         check_currency(ledger, self.catalogue)
         snapshot = Snapshot(ledger, to_instant(as_of, self.catalogue.timezone))
-        check(overrides, snapshot, self.catalogue)
+        check(overrides, ledger, self.catalogue)
         return self._decided(snapshot, seed, self.catalogue, overrides)
 
     def _decided(
@@ -223,6 +223,12 @@ class Policy(ABC):
         Recheck
             What may still go, and what is stopped by which rule.
         """
+        check(overrides, ledger, self.catalogue)
+        return self._rechecked(decisions, ledger, now, overrides)
+
+    def _rechecked(
+        self, decisions: Decisions, ledger: Ledger, now: AsOf, overrides: Overrides | None
+    ) -> Recheck:
         moment = to_instant(now, self.catalogue.timezone)
         judge = Judge(self.catalogue, self.rules, self._aware, overrides)
         return recheck(decisions, ledger, moment, judge)

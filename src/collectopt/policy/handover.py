@@ -202,7 +202,6 @@ def worths(outside: Outside, snapshot: Snapshot, pricing: Pricing, payment: Any)
         unit = np.maximum(pricing.euros(kind, 1.0 / share, cost[:, w]) - nothing, 1e-9)
         burden[:, w] = -nothing / (unit * share)
     keep = 0.0 if catalogue.stop is None else catalogue.stop.keep_cost / _MONTH
-    drain = (outside.cost_a_day + keep) / share
     # most accounts of most books owe nothing that is past due: they are left out
     some = np.flatnonzero(owing & np.isfinite(hazard).all(axis=1))
     drain, claimed = (outside.cost_a_day + keep) / share, 1.0 + more / share
@@ -369,13 +368,20 @@ class HandoverCase(Case):
     def __init__(self, case: Case, found: Worths, pricing: Pricing) -> None:
         self.case, self.found, self.pricing = case, found, pricing
         state = pricing.state
-        held = np.any([np.zeros(len(state), dtype=bool), *state.holds.values()], axis=0)
+        holds = (*state.holds.values(), *(state.said or {}).values())
+        held = np.any([np.zeros(len(state), dtype=bool), *holds], axis=0)
         self.open = found.sure & (~held & ~state.vulnerable)[:, None]
         self.kind_of = pricing.catalogue.actions.kind
 
     def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
         """EUR of every action; a way out only where it is sure to be worth it."""
-        values = self.case.values(rows, columns)
+        return self._with_ways(self.case.values(rows, columns), rows, columns)
+
+    def euros(self, rows: Rows, columns: Rows = ALL) -> Floats:
+        """EUR of every action: also where a case aims at something else, as of the ladder."""
+        return self._with_ways(self.case.euros(rows, columns), rows, columns)
+
+    def _with_ways(self, values: Floats, rows: Rows, columns: Rows) -> Floats:
         kinds = self.kind_of[columns]
         for w, kind in enumerate(self.found.kinds):
             worth = np.where(self.open[rows, w], self.found.value[rows, w], -np.inf)
@@ -399,7 +405,9 @@ class HandoverCase(Case):
             if not len(mine):
                 continue
             here = mine + rows.start
-            p[mine] = 1.0 - (1.0 - inner.p_wait[mine]) ** self.found.factor[here, w]
+            lasting = (1.0 - inner.p_wait[mine]) ** self.found.factor[here, w]
+            # what is not known stays so: nan to the power of 0 is 1
+            p[mine] = np.where(np.isfinite(inner.p_wait[mine]), 1.0 - lasting, np.nan)
             recovery[mine] = p[mine] * self.pricing.state.open_amount[here]
             brought, cost = self.found.brought[here, w], self.found.cost[here, w]
             chances = p[mine], inner.p_wait[mine]

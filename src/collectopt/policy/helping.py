@@ -109,7 +109,7 @@ def _worth(case: Case | None, catalogue: Catalogue, lost: Bools) -> Floats:
     if case is None or not len(rows):
         return best
     contacts = np.flatnonzero(catalogue.actions.is_contact)
-    values = case.values(rows, contacts)
+    values = case.euros(rows, contacts)
     open_to = lost[rows][:, catalogue.actions.channel[contacts]]
     best[rows] = np.maximum(np.where(open_to, values, 0.0).max(axis=1), 0.0)
     return best

@@ -22,6 +22,7 @@ from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
 from collectopt.schema.actions import ActionKind, ActionSet
 from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 
 Floats = NDArray[np.float64]
@@ -203,6 +204,7 @@ class Orders:
                     became = f"instead of {actions.names[before]}"
                     if greedy[row] == before:
                         became = "it is so already" if aim == before else _NOT_ALLOWED
+                        became = f"the catalogue {_NO_SUCH}" if aim < 0 else became
                     notes.append(f"{_capital(o)}: {became}.")
             said[row] = (*said.get(row, ()), *notes)
         return greedy, said
@@ -251,7 +253,7 @@ def standing(
     return held, approved
 
 
-def check(overrides: Overrides | None, snapshot: Snapshot, catalogue: Catalogue) -> None:
+def check(overrides: Overrides | None, ledger: Ledger, catalogue: Catalogue) -> None:
     """Refuse overrides that the catalogue or the book does not know.
 
     Raises
@@ -265,7 +267,7 @@ def check(overrides: Overrides | None, snapshot: Snapshot, catalogue: Catalogue)
             "decide", "overrides", expected="Overrides or None", found=type(overrides).__name__
         )
     overrides.check(catalogue)
-    known_accounts(overrides, snapshot.ledger.accounts["account_id"].to_pylist())
+    known_accounts(overrides, ledger.accounts["account_id"].to_pylist())
 
 
 def with_approvals(state: State, overrides: Overrides | None, snapshot: Snapshot) -> State:
@@ -282,6 +284,7 @@ def with_approvals(state: State, overrides: Overrides | None, snapshot: Snapshot
 _RULES = "the rules"
 _ABOVE = "It is done beyond the limits, which had no room left."
 _NOT_ALLOWED = "the law, or what people forbid, does not allow it"
+_NO_SUCH = "has no such action"
 _CHANGES = (OverrideKind.AMEND, OverrideKind.TONE_OFFSET)
 
 
@@ -307,7 +310,7 @@ def _order(held: tuple[Override, ...], law: Bools, usual: Bools, actions: Action
         return Order(held, left, lawful, forced, kind, "")
     why = ""
     if forcing:
-        why = "the catalogue, which has no such action"
+        why = f"the catalogue, which {_NO_SUCH}"
         if demanded.any():
             why = _RULES if not (demanded & law).any() else "what people forbid"
     return Order(held, usual & ~forbidden, lawful, forced, ActionKind.WAIT, why)
@@ -336,11 +339,14 @@ def _changed(override: Override, chosen: int, lawful: Bools, actions: ActionSet)
     """Give what a change makes of the chosen action, and what it aims at.
 
     An action into which the law does not let it be changed stays; a shift goes as far as it may.
+    The aim is -1 where the catalogue, which may be that of a challenger, does not have it.
     """
     action = actions[chosen]
     if override.kind is OverrideKind.AMEND:
-        tone, offer = override.new_tone or action.tone, override.new_offer or action.offer
-        aim = actions.index(replace(action, tone=tone, offer=offer))
+        new = override.new_tone or action.tone, override.new_offer or action.offer
+        if new[0] not in actions.tones or new[1] not in actions.offers:
+            return chosen, -1
+        aim = actions.index(replace(action, tone=new[0], offer=new[1]))
         return (aim if lawful[aim] else chosen), aim
     rank = int(actions.tone[chosen])
     end = min(max(rank + (override.steps or 0), 0), len(actions.tones) - 1)

@@ -12,9 +12,10 @@ from collectopt.schema.catalogue import Catalogue
 def protected(state: State, catalogue: Catalogue) -> NDArray[np.bool_]:
     """Find customers on whom nothing is tried out.
 
-    Those with any hold on the account; with a hold on one claim that tells of hardship or of legal
-    steps (a payment plan, insolvency, death, a breathing space, `vulnerable`, an agency, a court);
-    and those in distress by what the policy believes, from `house.distress` on. All accounts of
+    Those with any hold on the account, or with what was said and counts as one; with a hold on one
+    claim that tells of hardship or of legal steps (a payment plan, insolvency, death, a breathing
+    space, `vulnerable`, an agency, a court); and those in distress by what the policy believes,
+    from `house.distress` on. All accounts of
     such a customer are protected. This holds beside the rules: where a rule is left out or changed,
     the policy may act on these customers, but it does not draw.
 
@@ -29,7 +30,7 @@ def protected(state: State, catalogue: Catalogue) -> NDArray[np.bool_]:
     bool array (n,)
     """
     mask = state.vulnerable.copy()
-    for held in state.holds.values():
+    for held in (*state.holds.values(), *(state.said or {}).values()):
         mask |= held
     if state.hardship is not None:
         mask |= state.hardship

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collectopt.policy.engine import Bools, Ints
-from collectopt.policy.orders import Orders, Standing, check, with_approvals
+from collectopt.policy.orders import Orders, Standing, with_approvals
 from collectopt.policy.overrides import Overrides
 from collectopt.rules.layout import Layout
 from collectopt.rules.precedence import Precedence
@@ -132,7 +132,6 @@ def _refusals(made: pa.Table, ledger: Ledger, now: np.datetime64, judge: Judge) 
     at = pa.array(np.full(len(made), now.astype("datetime64[us]").astype(np.int64)), pa.int64())
     rows = pa.table({"account_id": made["account_id"], "as_of": at.cast(INSTANT)})
     snapshot = Snapshot.from_rows(ledger, rows)
-    check(judge.overrides, snapshot, catalogue)
     state = judge.aware(snapshot, State.of(snapshot, catalogue, layout))
     state = with_approvals(state, judge.overrides, snapshot)
     action = _matched(made, snapshot, actions)

@@ -23,7 +23,7 @@ from collectopt.policy.orders import check
 from collectopt.policy.overrides import Overrides
 from collectopt.policy.rechecking import Recheck
 from collectopt.rules.state import State
-from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.catalogue import Catalogue, Exploring
 from collectopt.schema.decisions import Decisions
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
@@ -39,8 +39,8 @@ class Split(Policy):
     champion alone, and gives them back to it; its place depends on its position, so add new
     challengers at the end, and let a challenger that has ended stay with the share 0.
 
-    Limits of a run (budget, minutes, capacities, the budget of exploration) are those of the
-    champion's catalogue, shared in proportion to the arms' shares, whole contacts by largest
+    Limits of a run (budget, minutes, harshness, capacities, the budget of exploration) are those of
+    the champion's catalogue, shared in proportion to the arms' shares, whole contacts by largest
     remainder. So arms do not take from one another, and what one arm would do with all customers
     can be told from what it does with its share; units that an arm does not need stay unused.
 
@@ -151,7 +151,7 @@ class Split(Policy):
         self._seal(Path())  # says which policy is not fitted
         check_currency(ledger, self.catalogue)
         snapshot = Snapshot(ledger, to_instant(as_of, self.catalogue.timezone))
-        check(overrides, snapshot, self.catalogue)
+        check(overrides, ledger, self.catalogue)
         names = self.arms_of(ledger, snapshot.rows["account_id"].to_pylist())
         parts = []
         for arm, limited in zip(self.arms, self.shared(), strict=True):
@@ -175,7 +175,7 @@ class Split(Policy):
             limits = own.limits.model_copy(
                 update={
                     name: _times(getattr(whole.limits, name), arm.share)
-                    for name in ("budget", "minutes")
+                    for name in ("budget", "minutes", "harshness")
                 }
             )
             channels = tuple(
@@ -183,10 +183,11 @@ class Split(Policy):
                 for c, channel in enumerate(own.channels)
             )
             exploring = own.exploration
-            if exploring is not None:
-                exploring = exploring.model_copy(
-                    update={"budget": _times(exploring.budget, arm.share)}
-                )
+            budgets = [each.budget for each in (whole.exploration, exploring) if each is not None]
+            bound = next((budget for budget in budgets if budget is not None), None)
+            if bound is not None:
+                update = {"budget": bound * arm.share}
+                exploring = (exploring or Exploring()).model_copy(update=update)
             changed = {"limits": limits, "channels": channels, "exploration": exploring}
             yield _renewed(own, changed)
 
@@ -199,6 +200,7 @@ class Split(Policy):
         overrides: Overrides | None = None,
     ) -> Recheck:
         """Hold decisions against the rules of their arms once more; see `Policy.recheck`."""
+        check(overrides, ledger, self.catalogue)  # as in `decide`: an arm may lack a tone or offer
         names = self.arms_of(ledger, decisions.table["account_id"].to_pylist())
         found = []
         for arm in self.arms:
@@ -206,7 +208,7 @@ class Split(Policy):
             if not mask.any() and arm.name != CHAMPION:
                 continue
             part = decisions.filter(mask)
-            found.append(arm.policy.recheck(part, ledger, now, overrides=overrides))
+            found.append(arm.policy._rechecked(part, ledger, now, overrides))  # noqa: SLF001
         kept = pa.concat_tables([one.decisions.table for one in found])
         order = pc.sort_indices(kept["account_id"])
         terms = {

@@ -16,6 +16,7 @@ import pyarrow as pa
 from collectopt.exceptions import ArtifactError, InputError
 from collectopt.policy import sealing
 from collectopt.policy.overrides import Overrides
+from collectopt.schema.atomic import open_up
 from collectopt.schema.decisions import CANDIDATES, Decisions
 from collectopt.schema.fingerprints import FINGERPRINT
 
@@ -174,6 +175,7 @@ class RecordStore:
                 part.write(data)
                 part.flush()
                 os.fsync(part.fileno())
+            open_up(Path(name))
             with contextlib.suppress(FileExistsError):
                 os.link(name, final)  # never replaces anything, unlike a rename
         finally:

@@ -102,6 +102,7 @@ class ValuedCase(Case):
 
 
 _RUNG = 0.01  # EUR that a step of the ladder is worth at least where the ladder is kept
+_MUCH = 1e9  # fit, in EUR, at which it is worth twice as much
 
 
 class LadderCase(Case):
@@ -115,10 +116,11 @@ class LadderCase(Case):
         values = self.case.values(rows, columns)
         mine = self.ladder[rows]
         fit = self.rungs.values(rows, columns)[mine]
-        # by order of fit: a gentler substitute is worth a little less than the step itself
+        # by order of fit, whoever else is decided: a gentler substitute is worth a little less than
+        # the step itself, a larger debt a little more
         wanted = np.isfinite(fit)
-        top = fit.max(where=wanted, initial=1.0)
-        values[mine] = np.where(wanted, _RUNG * (1.0 + np.where(wanted, fit, 0.0) / top), -np.inf)
+        place = np.log1p(np.where(wanted, fit, 0.0)) / np.log1p(_MUCH)
+        values[mine] = np.where(wanted, _RUNG * (1.0 + place), -np.inf)
         return values
 
     def euros(self, rows: Rows, columns: Rows = ALL) -> Floats:

@@ -92,7 +92,8 @@ _SAID = """
               'promised', 'promise_broken', 'plan_accepted', 'plan_broken')
         -- at the same instant what stops comes last: the strict side
         QUALIFY row_number() OVER (PARTITION BY account, hold ORDER BY known_at DESC,
-            kind IN ('disputed', 'promised', 'plan_accepted') DESC) = 1
+            kind IN ('disputed', 'promised', 'plan_accepted') DESC,
+            coalesce(due_on, local_day + {promise_days}) DESC) = 1
     )
     SELECT r.row, s.hold
     FROM said s JOIN rows r USING (account)

@@ -33,7 +33,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         _sync(part)
-        part.chmod(0o666 & ~_umask())
+        open_up(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -114,6 +114,11 @@ def _is_empty(path: Path) -> bool:
 def _sync(file: Path) -> None:
     with file.open("rb") as handle:
         os.fsync(handle.fileno())
+
+
+def open_up(file: Path) -> None:
+    """Let those read a temporary file who may read new files; it is made for its owner alone."""
+    file.chmod(0o666 & ~_umask())
 
 
 def _umask() -> int:

@@ -534,6 +534,8 @@ class Catalogue(_Model):
             del data["templates"]
         if self.house.digital_needs_links:
             del data["house"]["digital_needs_links"]
+        # The one key whose None is not what stands there if nothing is said.
+        data["house"]["max_tone_step"] = self.house.max_tone_step
         return data
 
     @property
