@@ -262,7 +262,7 @@ def test_stages_tables_of_tones_and_ways_out_account_by_account(kit, seed):
     change = {"agency": {"fee": 0.2, "notice_days": 0}, "court": {}, "stop": {"keep_cost": 1.0},
               "stages": {"notice_tone": "friendly"}, "jurisdiction": ["de", "none"][seed % 2],
               "house": {"min_contacts_before_agency": 0, "doubt": 1.0, "max_tone_step": None,
-                        "tones": [{"highest": "neutral", "customer_type": "consumer"}]}}  # fmt: skip
+                        "tones": [{"highest": "neutral"}]}}  # fmt: skip
     frames = kit.frames(seed, n=5, explore=0.3, **change)
     catalogue = frames.parsed()
     policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue)).fit(

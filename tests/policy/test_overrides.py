@@ -61,7 +61,7 @@ def warned():
         for a in IDS
         for at, tone in sent
     ]
-    return book  # fmt: skip
+    return book
 
 
 def row(account="A", kind="force", **more):
