@@ -12,7 +12,7 @@ from collectopt.models.external import Followed, Lift, Place
 from collectopt.models.external_log import look_back
 from collectopt.objective import default_objective
 from collectopt.policy import NextBestAction, load
-from collectopt.policy.handover import Outside, Pricing, worths
+from collectopt.policy.handover import Outside, Pricing, quantile, worths
 from collectopt.rules import Layout, State
 from collectopt.schema import ActionKind, Catalogue, Forecast, Ledger, Snapshot
 
@@ -301,3 +301,9 @@ def test_only_what_was_known_before_the_cut_is_looked_at():
     ):  # fmt: skip
         assert np.array_equal(one.paid, two.paid)
         assert np.allclose(one.expected, two.expected)
+
+
+def test_what_is_impossible_stays_so_in_every_quantile():
+    gain = np.array([[-np.inf, 1.0], [-np.inf, 2.0], [-np.inf, 4.0]])  # (points, accounts)
+    assert quantile(gain, 0.5).tolist() == [-np.inf, 2.0]
+    assert quantile(gain, 0.1)[1] == pytest.approx(np.quantile(gain[:, 1], 0.1))
