@@ -144,14 +144,17 @@ class Decisions:
         InputError
             No decision for this account.
         """
-        row = pc.index(self.table["account_id"], account_id).as_py()
+        ids = self.table["account_id"]
+        row = pc.index(ids, account_id).as_py() if isinstance(account_id, str) else -1
         if row < 0:
             raise InputError.of(
                 "decisions",
                 "account_id",
                 expected="an account with a decision",
                 found=repr(account_id),
-                hint="Accounts without an open claim get none.",
+                hint="Accounts without an open claim get none."
+                if isinstance(account_id, str)
+                else "Identifiers are text: '007', not 7.",
             )
         entry: dict[str, Any] = self.table.slice(row, 1).to_pylist()[0]
         parts = [entry[name] for name in ("channel", "tone") if entry[name] is not None]
