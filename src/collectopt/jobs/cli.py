@@ -368,9 +368,9 @@ def _text(value: object) -> str:
 def _table(title: str | None, columns: list[str], rows: list[list[str]]) -> Table:
     table = Table(title=title, title_justify="left", show_header=any(columns))
     for i, column in enumerate(columns):
-        justify = "left" if i == 0 or not any(columns) else "right"
+        left = i == 0 or not any(columns)
         # folded, not cut: a fingerprint or an identifier has to be copied
-        table.add_column(column, justify=justify, overflow="fold")
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

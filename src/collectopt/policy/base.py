@@ -43,9 +43,12 @@ def check_currency(ledger: Ledger, catalogue: Catalogue) -> None:
     InputError
     """
     if not isinstance(ledger, Ledger):
-        hint = "Read one with Ledger.from_parquet(folder) or Ledger.from_frames(...)."
         raise InputError.of(
-            "ledger", None, expected="a Ledger", found=type(ledger).__name__, hint=hint
+            "ledger",
+            None,
+            expected="a Ledger",
+            found=type(ledger).__name__,
+            hint="Read one with Ledger.from_parquet(folder) or Ledger.from_frames(...).",
         )
     other = pc.not_equal(ledger.invoices["currency"], catalogue.currency)
     if pc.any(other).as_py():

@@ -145,7 +145,9 @@ class Decisions:
             No decision for this account.
         """
         ids = self.table["account_id"]
-        row = pc.index(ids, account_id).as_py() if isinstance(account_id, str) else -1
+        given: Any = account_id
+        is_text = isinstance(given, str)
+        row = pc.index(ids, given).as_py() if is_text else -1
         if row < 0:
             raise InputError.of(
                 "decisions",
@@ -153,7 +155,7 @@ class Decisions:
                 expected="an account with a decision",
                 found=repr(account_id),
                 hint="Accounts without an open claim get none."
-                if isinstance(account_id, str)
+                if is_text
                 else "Identifiers are text: '007', not 7.",
             )
         entry: dict[str, Any] = self.table.slice(row, 1).to_pylist()[0]
