@@ -163,6 +163,11 @@ def test_a_run_that_fails_keeps_the_old_output(monkeypatch, capsys, place, tmp_p
         (["train", "nowhere", "--as-of", AS_OF, "--out", "OUT"], "no such folder"),
         (["train", "BOOK", "--as-of", AS_OF, "--out", "OUT", "--config", "no.toml"], "no such file"),
         (["decide", "BOOK", "--model", "BOOK", "--as-of", AS_OF, "--out", "OUT"], "no saved policy"),
+        (["decide", "BOOK", "--model", "BOOK/..", "--as-of", AS_OF, "--out", "OUT"], "nba?"),
+        (["decide", "BOOK", "--model", "BOOK", "--as-of", AS_OF, "--out", "OUT.csv"], "to_csv"),
+        (["validate", "BOOK/accounts.parquet"], "a file: name its folder"),
+        (["validate", "BOOK/.."], "expected accounts.parquet and invoices.parquet in this folder"),
+        (["validate", "BOOK", "--config", "BOOK"], "the book is a folder"),
         (["simulate", "--kind", "moon"], "shop"),
         (["simulate", "--accounts", "9", "--policy", "BOOK"], "no saved policy"),
         (["simulate", "--accounts", "9", "--out", "BOOK"], "a file to write"),
@@ -348,7 +353,11 @@ def test_replay_with_a_book_that_grew_is_the_same_and_with_another_past_is_not(
 def test_replay_names_what_is_missing(monkeypatch, capsys, place, decided, tmp_path):
     words = ("--decisions", decided.parent, "--book", place / "book", "--model", place / "nba")
     code, _, err = run(monkeypatch, capsys, "replay", "nobody", *words)
-    assert (code, "in none of 1 files" in err) == (1, True)
+    assert (code, "in none of 1 file." in err) == (1, True)
+    row = pq.read_table(decided).to_pylist()[0]
+    code, _, err = run(monkeypatch, capsys, "replay", row["account_id"], *words)
+    assert code == 1
+    assert f"That is an account; a decision on it is {row['decision_id']!r}" in err
     code, _, err = run(
         monkeypatch, capsys, "replay", "x", "--decisions", tmp_path / "no", *words[2:]
     )

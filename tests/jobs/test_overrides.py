@@ -11,7 +11,7 @@ import pytest
 
 import collectopt as co
 from collectopt.jobs.cli import main
-from collectopt.jobs.tasks import RUN
+from collectopt.jobs.tasks import RUN, read_overrides
 from collectopt.policy import FixedLadder
 from collectopt.simulation import Book
 
@@ -122,3 +122,26 @@ def test_dates_and_times_of_frames_are_days():
     for name, value in {"account_id": "A", "kind": "forbid", "reason": "x", "owner": "y"}.items():
         table = table.append_column(name, [[value]])
     assert co.policy.Overrides.from_frame(table).overrides[0].from_on == TODAY
+
+
+def test_a_csv_from_a_spreadsheet_is_read(tmp_path):
+    file = tmp_path / "people.CSV"
+    pd.DataFrame(rows()[:3]).to_csv(file, index=False, encoding="utf-8-sig")
+    assert len(read_overrides(file)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.csv", "account_id;kind;reason\nA1;force;x\n", "Part the columns by commas, not by ';'"),
+        ("a.csv", "", "found an empty file"),
+        ("a.csv", "account,kind\nA1,force\n", "a first line with account_id, kind and more of"),
+        ("a.csv", "account_id,kind,ower\nA1,force,x\n", "found ower .* Did you mean 'owner'?"),
+        ("a.xlsx", "PK", "named .csv or .parquet; found a file named a.xlsx. A spreadsheet is"),
+        ("a.parquet", "PK", "a CSV or parquet file of overrides"),
+    ],
+)
+def test_a_file_of_overrides_that_cannot_be_read_says_how_to_save_it(tmp_path, name, text, told):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(co.exceptions.InputError, match=told):
+        read_overrides(tmp_path / name)

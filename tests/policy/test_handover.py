@@ -19,7 +19,7 @@ from collectopt.policy import (
     Overrides,
     load,
 )
-from collectopt.policy.handover import HandoverCase, Outside, Pricing, worths
+from collectopt.policy.handover import HandoverCase, Outside, Pricing, quantile, worths
 from collectopt.policy.valued import LadderCase
 from collectopt.rules import Layout, State
 from collectopt.schema import ActionKind, Catalogue, Forecast, Ledger, Snapshot
@@ -373,3 +373,9 @@ def test_costs_of_contacts_are_counted_in_books_of_any_size():
     rows = Snapshot(ledger, cut - np.timedelta64(28, "D"))
     assert _spent(ledger, rows, np.full(len(rows), 28.0), cut) == pytest.approx(3.0 / 28)
     assert _spent(ledger, rows, np.full(len(rows), 14.0), cut) == pytest.approx(1.0 / 14)
+
+
+def test_what_is_impossible_stays_so_in_every_quantile():
+    gain = np.array([[-np.inf, 1.0], [-np.inf, 2.0], [-np.inf, 4.0]])  # (points, accounts)
+    assert quantile(gain, 0.5).tolist() == [-np.inf, 2.0]
+    assert quantile(gain, 0.1)[1] == pytest.approx(np.quantile(gain[:, 1], 0.1))

@@ -10,6 +10,7 @@ import pytest
 import collectopt as co
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.policy import BestConstant, FixedLadder, NextBestAction, load
+from collectopt.rules import Layout, State
 
 AS_OF = "2026-02-05T06:00+01:00"
 CATALOGUE = co.Catalogue.from_dict(
@@ -232,7 +233,7 @@ def test_a_changed_artifact_is_refused(tmp_path, ledger):
     file.write_text("{")
     with pytest.raises(ArtifactError, match="cannot be read"):
         load(tmp_path / "p")
-    with pytest.raises(ArtifactError, match="is no saved policy"):
+    with pytest.raises(ArtifactError, match=r"is no saved policy: .* Is it .*p\?"):
         load(tmp_path)
 
 
@@ -268,3 +269,13 @@ def test_another_objective_on_the_same_models(kit, ledger):
         make(kit).with_objective(policy.objective)
     with pytest.raises(InputError, match="ExpectedRecovery"):
         policy.with_objective("money")
+
+
+def test_the_wrong_kind_of_input_is_named(kit, ledger):
+    policy = make(kit).fit(ledger, AS_OF)
+    with pytest.raises(InputError, match="expected a Ledger; found str"):
+        policy.decide(AS_OF, ledger)
+    with pytest.raises(InputError, match=r"expected a Snapshot; found Ledger.* Snapshot\(ledger"):
+        State.of(ledger, CATALOGUE, Layout.of(CATALOGUE.actions))
+    with pytest.raises(InputError, match="Identifiers are text"):
+        policy.decide(ledger, AS_OF).explain(7)

@@ -104,9 +104,58 @@ def test_faults_of_the_whole(change, message):
 def test_files_that_are_no_catalogue(tmp_path):
     with pytest.raises(CatalogueError, match="no such file"):
         Catalogue.from_toml(tmp_path / "no.toml")
+    with pytest.raises(CatalogueError, match="a TOML file; found a folder"):
+        Catalogue.from_toml(tmp_path)
+    (tmp_path / "bad.toml").write_bytes("[[channels]]\nname = 'é'".encode("latin-1"))
+    with pytest.raises(CatalogueError, match="Save the file as UTF-8"):
+        Catalogue.from_toml(tmp_path / "bad.toml")
     (tmp_path / "bad.toml").write_text("channels = [")
     with pytest.raises(CatalogueError, match="valid TOML"):
         Catalogue.from_toml(tmp_path / "bad.toml")
+
+
+_EMAIL = '[[channels]]\nname = "email"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("explore = true\n" + _EMAIL, "explore: expected a number; found true in line 1"),
+        (_EMAIL + "cost = true", "channels.0.cost: expected a number; found true in line 3"),
+        (_EMAIL + 'weekdays = ["mon"]', "Monday = 0"),
+        (_EMAIL + "[offers]\nnames = []", "names: expected at least one entry; found []"),
+        (_EMAIL + "[offers]\nnames = ['none'\n[limits]", "no closing bracket"),
+        (_EMAIL + "capacity = none", "take the key away"),
+        (_EMAIL + 'capacity = "none"', "take the key away"),
+        (_EMAIL + 'tones = ["a"]', "write [tones] in a line of its own"),
+        (_EMAIL + '[house]\ntones = {highest = "firm"}', "[[house.tones]]"),
+        (_EMAIL + "[exploration]\nfloor = 0.1", "temperature: expected this key beside floor"),
+        (
+            _EMAIL + '[stages]\norder = ["warned"]',
+            "found 'warned' in line 4. 'warned' skips a step",
+        ),
+        (
+            _EMAIL + "hours = [8, 20]\n[slots]\nhours = [6, 20]",
+            "one of the [slots] [6.0, 20.0] in them; found [8.0, 20.0] in line 3",
+        ),
+        (
+            _EMAIL + '[house]\ntones = [{highest = "firm", column = "a"}]',
+            "expected both column and value, or neither; found column alone",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_what_mends_it(text, told):
+    with pytest.raises(CatalogueError) as error:
+        Catalogue.from_text(text)
+    assert told in str(error.value)
+
+
+def test_a_fault_in_a_list_is_told_once_and_no_far_city_is_proposed():
+    with pytest.raises(CatalogueError) as error:
+        Catalogue.from_text(_EMAIL + '[slots]\nhours = ["9:30"]')
+    assert len(error.value.faults) == 1
+    with pytest.raises(CatalogueError, match="called by a large city, such as 'Europe/Berlin'"):
+        Catalogue.from_text('timezone = "Europe/Munich"\n' + _EMAIL)
 
 
 def test_agency_and_court_exist_only_if_the_catalogue_has_them():

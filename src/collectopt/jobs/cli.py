@@ -181,7 +181,12 @@ def decide(
     ] = False,
     overrides: Annotated[
         Path | None,
-        typer.Option("--overrides", help="What people decided for accounts: CSV or parquet."),
+        typer.Option(
+            "--overrides",
+            help="What people decided: CSV or parquet with account_id, kind (force, forbid, amend, "
+            "tone_offset, approve), reason, owner, from_on, until, and what it is about: action, "
+            "channel, tone, offer, new_tone, new_offer, steps.",
+        ),
     ] = None,
     records: Annotated[
         Path | None,
@@ -365,7 +370,9 @@ def _text(value: object) -> str:
 def _table(title: str | None, columns: list[str], rows: list[list[str]]) -> Table:
     table = Table(title=title, title_justify="left", show_header=any(columns))
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 or not any(columns) else "right")
+        left = i == 0 or not any(columns)
+        # folded, not cut: a fingerprint or an identifier has to be copied
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

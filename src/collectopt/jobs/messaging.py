@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from collectopt.exceptions import InputError
-from collectopt.jobs.tasks import RUN, Progress, Summary, read_book
+from collectopt.jobs.tasks import RUN, Progress, Summary, check_file, read_book
 from collectopt.messages.composing import compose
 from collectopt.messages.filling import starter_templates
 from collectopt.policy.templating import learn_templates
@@ -61,8 +61,7 @@ def messages(
     ------
     InputError
     """
-    if out.is_dir():
-        raise InputError.of(str(out), None, expected="a file to write", found="a folder")
+    check_file(out)
     with progress.step("reading"):
         made, told, seed = _read(decisions)
         when = as_of or told

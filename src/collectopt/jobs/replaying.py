@@ -176,7 +176,7 @@ def _found(decision_id: str, decisions: Path) -> _Found:
         raise InputError.of(
             str(decisions), None, expected="a file of decisions, or a folder", found="nothing there"
         )
-    looked = 0
+    looked, same_account = 0, None
     for file in _files(decisions):
         try:
             kept = pq.ParquetFile(file)
@@ -188,6 +188,9 @@ def _found(decision_id: str, decisions: Path) -> _Found:
         wanted = pc.equal(pc.field("decision_id"), decision_id)
         table = pq.read_table(file, filters=wanted)
         if not len(table):
+            own = pq.read_table(file, filters=pc.equal(pc.field("account_id"), decision_id))
+            if len(own):
+                same_account = own["decision_id"][0].as_py()
             continue
         note = json.loads((kept.schema_arrow.metadata or {}).get(RUN, b"{}"))
         if "run" not in note:
@@ -206,6 +209,8 @@ def _found(decision_id: str, decisions: Path) -> _Found:
         str(decisions),
         "decision_id",
         expected="a decision in these files",
-        found=f"{decision_id!r} in none of {looked} files",
-        hint="Name the file or the folder that `collectopt decide` wrote to.",
+        found=f"{decision_id!r} in none of {looked} {'file' if looked == 1 else 'files'}",
+        hint="Name the file or the folder that `collectopt decide` wrote to."
+        if same_account is None
+        else f"That is an account; a decision on it is {same_account!r}.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from collectopt.exceptions import InputError
 from collectopt.models import PaymentModel
 from collectopt.policy import NextBestAction, load, sealing
 from collectopt.policy.base import MARKER, Policy
-from collectopt.policy.overrides import Overrides
+from collectopt.policy.overrides import COLUMNS, Overrides
 from collectopt.policy.provenance import provenance
 from collectopt.policy.store import RecordStore
 from collectopt.schema.atomic import atomic_file, check_folder
@@ -207,8 +208,7 @@ def decide(
     ------
     InputError, ArtifactError
     """
-    if out.is_dir():
-        raise InputError.of(str(out), None, expected="a file to write", found="a folder")
+    check_file(out)
     with progress.step("reading the policy"):
         policy = load(model)
     with progress.step("reading the book"):
@@ -239,6 +239,26 @@ def decide(
     return Summary(facts, found.fallbacks)
 
 
+def check_file(out: Path) -> None:
+    """Say at once whether a parquet file can be written there.
+
+    Raises
+    ------
+    InputError
+        It is a folder, or its name promises another kind of file.
+    """
+    if out.is_dir():
+        raise InputError.of(str(out), None, expected="a file to write", found="a folder")
+    if out.suffix.lower() in {".csv", ".json", ".xlsx", ".xls", ".html", ".txt"}:
+        raise InputError.of(
+            str(out),
+            None,
+            expected="a name with .parquet, which is what is written",
+            found=out.suffix,
+            hint="pandas.read_parquet(file).to_csv(...) gives a CSV.",
+        )
+
+
 def value(decisions: Decisions) -> float:
     """Sum the value of all decisions, EUR relative to waiting."""
     return float(np.nansum(decisions.table["value"].to_numpy()))
@@ -259,16 +279,38 @@ def read_overrides(path: Path) -> Overrides:
     InputError
         It is no such file, or some of it is wrong.
     """
+    suffix = path.suffix.lower()
     try:
-        if path.suffix == ".csv":
-            # text throughout: an account 007 stays one
-            with path.open(newline="", encoding="utf-8") as file:
-                return Overrides.from_rows(list(csv.DictReader(file)))
-        return Overrides.from_frame(pq.read_table(path))
+        if suffix == ".csv":
+            # text throughout: an account 007 stays one; spreadsheets begin with a mark (-sig)
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.DictReader(file)
+                _check_head(path, rows.fieldnames or ())
+                return Overrides.from_rows(list(rows))
+        if suffix in {".parquet", ".pq"}:
+            return Overrides.from_frame(pq.read_table(path))
+        found = f"a file named {path.name}"
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError.of(
-            str(path), None, expected="a CSV or parquet file of overrides", found=str(error)[:80]
-        ) from None
+        found = str(error)[:80]
+    hint = "A spreadsheet is saved as CSV UTF-8, with commas."
+    expected = "a CSV or parquet file of overrides, named .csv or .parquet"
+    raise InputError.of(str(path), None, expected=expected, found=found, hint=hint)
+
+
+def _check_head(path: Path, names: Sequence[str]) -> None:
+    """Refuse a CSV whose first line does not name columns, parted by commas."""
+    if "account_id" in names and "kind" in names:
+        return
+    head = ",".join(names)
+    parted = next((mark for mark in (";", "\t", "|") if mark in head), None)
+    hint = "" if parted is None else f"Part the columns by commas, not by {parted!r}."
+    raise InputError.of(
+        str(path),
+        None,
+        expected=f"a first line with account_id, kind and more of {', '.join(COLUMNS)}",
+        found=repr(head[:80]) if names else "an empty file",
+        hint=hint,
+    )
 
 
 def _write(

@@ -50,9 +50,9 @@ def load(path: str | Path) -> Policy:
 def _head(folder: Path) -> dict[str, Any]:
     file = folder / MARKER
     if not file.is_file():
-        raise ArtifactError(
-            f"{folder} is no saved policy: there is no {MARKER}. policy.save(path) writes one."
-        )
+        below = sorted(str(found.parent) for found in folder.glob(f"*/{MARKER}"))
+        hint = f"Is it {' or '.join(below[:3])}?" if below else "policy.save(path) writes one."
+        raise ArtifactError(f"{folder} is no saved policy: there is no {MARKER}. {hint}")
     try:
         head: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         number = head["format"]

@@ -42,6 +42,14 @@ def check_currency(ledger: Ledger, catalogue: Catalogue) -> None:
     ------
     InputError
     """
+    if not isinstance(ledger, Ledger):
+        raise InputError.of(
+            "ledger",
+            None,
+            expected="a Ledger",
+            found=type(ledger).__name__,
+            hint="Read one with Ledger.from_parquet(folder) or Ledger.from_frames(...).",
+        )
     other = pc.not_equal(ledger.invoices["currency"], catalogue.currency)
     if pc.any(other).as_py():
         found = ledger.invoices["currency"].filter(other)[0].as_py()

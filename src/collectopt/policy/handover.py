@@ -218,7 +218,7 @@ def worths(outside: Outside, snapshot: Snapshot, pricing: Pricing, payment: Any)
         whole[some] = (part.T * scale[some]).T
         return whole
 
-    low, high = (full(np.quantile(gain, q, axis=0), euros) for q in (_LOW, _HIGH))
+    low, high = (full(quantile(gain, q), euros) for q in (_LOW, _HIGH))
     going_on = [alone.mean(axis=0), *(np.quantile(alone, q, axis=0) for q in (_LOW, _HIGH))]
     days = np.full(n, NEVER)
     step = points[len(points) // 2].step
@@ -245,6 +245,22 @@ def _hazards(p: Floats) -> Floats:
     last = MARKS[-1] - MARKS[-2]
     tail = [1.0 - (1.0 - inside[:, -1]) ** (days / last) for days in _TAIL]
     return np.column_stack([inside, *tail])
+
+
+def quantile(gain: Floats, q: float) -> Floats:
+    """Quantile over the first axis; what is impossible at a point (-inf) stays impossible.
+
+    Between two infinities numpy finds nan, and warns.
+
+    Examples
+    --------
+    >>> quantile(np.array([[-np.inf, 1.0], [-np.inf, 2.0], [-np.inf, 4.0]]), 0.5).tolist()
+    [-inf, 2.0]
+    """
+    found: Floats = gain.min(axis=0)
+    finite = np.isfinite(gain).all(axis=0)
+    found[finite] = np.quantile(gain[:, finite], q, axis=0)
+    return found
 
 
 def _against(best: Best, kinds: Sequence[ActionKind]) -> Floats:

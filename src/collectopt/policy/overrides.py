@@ -24,6 +24,7 @@ from collectopt.exceptions import Fault, InputError
 from collectopt.schema.actions import ActionKind, ActionSet
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.frames import to_arrow
+from collectopt.schema.mistakes import did_you_mean
 from collectopt.schema.tables import OVERRIDE
 
 Bools = NDArray[np.bool_]
@@ -230,7 +231,8 @@ def _signed(record: Override | Approval, what: str) -> Iterator[Fault]:
         yield Fault("overrides", "until", "a day after from_on, the first free one", found)
 
 
-_COLUMNS = (
+#: What may stand in a row of overrides.
+COLUMNS = (
     *("account_id", "kind", "action", "channel", "tone", "offer", "new_tone", "new_offer"),
     *("steps", "reason", "owner", "from_on", "until"),
 )
@@ -383,7 +385,7 @@ class Overrides:
             row: dict[str, Any] = {f.name: getattr(record, f.name) for f in fields(record)}
             row.setdefault("kind", _APPROVE)
             plain = {k: _plain(v) for k, v in row.items() if v is not None}
-            rows.append({name: plain[name] for name in _COLUMNS if name in plain})
+            rows.append({name: plain[name] for name in COLUMNS if name in plain})
         return rows
 
     def to_frame(self) -> pa.Table:
@@ -392,7 +394,7 @@ class Overrides:
             {k: dt.date.fromisoformat(v) if k in {"from_on", "until"} else v for k, v in r.items()}
             for r in self.to_rows()
         ]
-        schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in _COLUMNS])
+        schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
         return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -407,11 +409,14 @@ def _plain(value: Any) -> Any:
 def _read(row: Mapping[str, Any]) -> Override | Approval:
     """Make a record of one row of plain values."""
     given = {str(k): v for k, v in row.items() if v is not None and v == v and v != ""}  # noqa: PLR0124
-    unknown = sorted(set(given) - set(_COLUMNS))
+    unknown = sorted(set(given) - set(COLUMNS))
     if unknown:
-        expected = f"columns {', '.join(_COLUMNS)}"
-        raise InputError.of("overrides", None, expected=expected, found=", ".join(unknown))
-    values: dict[str, Any] = {**dict.fromkeys(_COLUMNS[:1] + _COLUMNS[9:]), **given}
+        expected = f"columns {', '.join(COLUMNS)}"
+        hint = did_you_mean(unknown[0], COLUMNS)
+        raise InputError.of(
+            "overrides", None, expected=expected, found=", ".join(unknown), hint=hint
+        )
+    values: dict[str, Any] = {**dict.fromkeys(COLUMNS[:1] + COLUMNS[9:]), **given}
     values["account_id"] = given.get("account_id") and str(given["account_id"])
     for name in ("from_on", "until"):
         values[name] = _day(values[name])

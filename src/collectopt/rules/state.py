@@ -147,8 +147,16 @@ class State:
         Raises
         ------
         InputError
-            The rows have different times.
+            It is no snapshot, or the rows have different times.
         """
+        if not isinstance(snapshot, Snapshot):
+            raise InputError.of(
+                "snapshot",
+                None,
+                expected="a Snapshot",
+                found=type(snapshot).__name__,
+                hint="Make one: Snapshot(ledger, as_of).",
+            )
         times = np.unique(snapshot.as_of)
         if len(times) > 1:
             raise InputError.of(

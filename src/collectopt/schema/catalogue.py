@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-import zoneinfo
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from collectopt.exceptions import CatalogueError, Fault
 from collectopt.schema import mistakes
@@ -37,6 +44,15 @@ def _wrong(key: str, expected: str, found: str, hint: str) -> CatalogueError:
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true where a number belongs: it would count as 1."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and mistakes.is_number(kind):
+            raise _wrong("", "a number", str(value).lower(), "")
+        return value
 
 
 class Channel(_Model):
@@ -120,11 +136,7 @@ class Slots(_Model):
     """
 
     hours: Annotated[tuple[Annotated[float, Field(ge=0, lt=24)], ...], Field(min_length=1)] = (
-        8.0,
-        10.0,
-        12.0,
-        15.0,
-        18.0,
+        *(8.0, 10.0, 12.0, 15.0, 18.0),
     )
 
 
@@ -184,10 +196,12 @@ class SegmentTone(_Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.column is None) != (self.value is None):
-            raise ValueError("column and value go together")
+            given = f"{'column' if self.value is None else 'value'} alone"
+            raise _wrong("column", "both column and value, or neither", given, "")
         low, high = self.min_days_past_due, self.max_days_past_due
         if low is not None and high is not None and low > high:
-            raise ValueError("min_days_past_due must not be above max_days_past_due")
+            expected = f"at most max_days_past_due, {high}"
+            raise _wrong("min_days_past_due", expected, str(low), "")
         return self
 
 
@@ -284,7 +298,8 @@ class Exploring(_Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.floor is not None and self.temperature is None:
-            raise ValueError("floor says nothing without a temperature")
+            hint = "The floor says nothing without it."
+            raise _wrong("temperature", "this key beside floor, as 1.0", "nothing", hint)
         return self
 
 
@@ -356,7 +371,12 @@ class Stages(_Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_order(self.order)
+        try:
+            check_order(self.order)
+        except ValueError as error:
+            found = ", ".join(repr(stage.value) for stage in self.order)
+            expected = "stages in an order that skips no step"
+            raise _wrong("order", expected, found, f"{error}.") from None
         return self
 
 
@@ -432,22 +452,22 @@ class Catalogue(_Model):
             *mistakes.repeated("channels.{}.name", self.channel_names),
             *mistakes.repeated("tones.order.{}", self.tone_names),
             *mistakes.repeated("offers.names.{}", self.offers.names),
+            *mistakes.never_open([c.hours for c in self.channels], self.slots.hours),
             *self._wrong_stages(),
         ]
         if self.currency not in CURRENCIES:
             hint = did_you_mean(self.currency, CURRENCIES)
             faults += _wrong("currency", "an ISO 4217 code", repr(self.currency), hint).faults
         if not is_timezone(self.timezone):
-            hint = did_you_mean(self.timezone, zoneinfo.available_timezones())
+            hint = mistakes.zone_hint(self.timezone)
             faults += _wrong("timezone", "an IANA time zone", repr(self.timezone), hint).faults
         if self.exploration is not None and "explore" not in self.model_fields_set:
             expected = "this key beside [exploration]: the largest share of accounts, as 0.05"
             faults += _wrong("explore", expected, "nothing", "").faults
         for j, entry in enumerate(self.house.tones or ()):
             if entry.highest not in self.tone_names:
-                key, hint = f"house.tones.{j}.highest", did_you_mean(entry.highest, self.tone_names)
-                names = f"one of {', '.join(self.tone_names)}"
-                faults += _wrong(key, names, repr(entry.highest), hint).faults
+                key = f"house.tones.{j}.highest"
+                faults.append(mistakes.not_among(key, entry.highest, self.tone_names))
         faults += check_templates(self)
         if faults:
             raise CatalogueError(faults)
@@ -459,12 +479,12 @@ class Catalogue(_Model):
         tone, names = self.stages.notice_tone, self.tone_names
         faults: list[Fault] = []
         if tone is not None and tone not in names:
-            hint, expected = did_you_mean(tone, names), f"one of {', '.join(names)}"
-            faults += _wrong("stages.notice_tone", expected, repr(tone), hint).faults
+            faults.append(mistakes.not_among("stages.notice_tone", tone, names))
         for stage, entry in ((Stage.AGENCY, self.agency), (Stage.COURT, self.court)):
             if stage in self.stages.order and entry is None:
-                expected = f"stages that exist, or a table [{stage.value}]"
-                faults += _wrong("stages.order", expected, repr(stage.value), "").faults
+                found = f"{stage.value!r}, but no [{stage.value}]"
+                hint = "Add that table, or take the stage out of the order."
+                faults += _wrong("stages.order", "stages that exist", found, hint).faults
         return faults
 
     @classmethod
@@ -481,14 +501,7 @@ class Catalogue(_Model):
         CatalogueError
             Lists every entry that is wrong.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            hint = "Make one with: collectopt init"
-            fault = Fault(str(path), None, "a TOML file", "no such file", hint=hint)
-            raise CatalogueError([fault]) from None
-        except (UnicodeDecodeError, IsADirectoryError) as error:
-            raise CatalogueError([Fault(str(path), None, "valid TOML", str(error))]) from None
+        text = mistakes.read_text(Path(path))
         return cls.from_text(text, source=str(path), folder=Path(path).parent)
 
     @classmethod
@@ -507,7 +520,7 @@ class Catalogue(_Model):
         """
         try:
             data = tomllib.loads(text)
-            return cls.model_validate(data if folder is None else read_texts(data, folder))
+            return cls.model_validate(data if folder is None else read_texts(data, folder, source))
         except tomllib.TOMLDecodeError as error:
             raise CatalogueError([mistakes.syntax(error, source, text)]) from None
         except ValidationError as error:
@@ -560,7 +573,7 @@ class Catalogue(_Model):
                 self.slots.hours,
             )
         )
-        contacts = [c for c in contacts if c[0].hours is None or _inside(c[4], c[0].hours)]
+        contacts = [c for c in contacts if c[0].hours is None or mistakes.inside(c[4], c[0].hours)]
         special = [(ActionKind.AGENCY, self.agency), (ActionKind.COURT, self.court)]
         last = [(kind, entry.cost) for kind, entry in special if entry is not None]
         last.append((ActionKind.STOP, 0.0))
@@ -577,7 +590,3 @@ class Catalogue(_Model):
             minutes=[0.0, *(c[0].minutes for c in contacts), *([0.0] * n)],
             names=(self.channel_names, self.tone_names, self.offers.names),
         )
-
-
-def _inside(hour: float, hours: tuple[float, float]) -> bool:
-    return hours[0] <= hour < hours[1]

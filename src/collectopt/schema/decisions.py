@@ -171,14 +171,19 @@ class Decisions:
         InputError
             No decision for this account.
         """
-        row = pc.index(self.table["account_id"], account_id).as_py()
+        ids = self.table["account_id"]
+        given: Any = account_id
+        is_text = isinstance(given, str)
+        row = pc.index(ids, given).as_py() if is_text else -1
         if row < 0:
             raise InputError.of(
                 "decisions",
                 "account_id",
                 expected="an account with a decision",
                 found=repr(account_id),
-                hint="Accounts without an open claim get none.",
+                hint="Accounts without an open claim get none."
+                if is_text
+                else "Identifiers are text: '007', not 7.",
             )
         entry: dict[str, Any] = self.table.slice(row, 1).to_pylist()[0]
         parts = [entry[name] for name in ("channel", "tone") if entry[name] is not None]

@@ -163,8 +163,9 @@ class Ledger:
         """
         folder = Path(path)
         if not folder.is_dir():
+            found = "a file: name its folder" if folder.exists() else "no such folder"
             raise InputError.of(
-                str(path), None, expected="a folder with parquet files", found="no such folder"
+                str(path), None, expected="a folder with parquet files", found=found
             )
         meta: dict[str, Any] = {}
         if (folder / _META).is_file():
@@ -179,6 +180,12 @@ class Ledger:
                 reason = str(error).split("\n")[0][:120]
                 faults.append(Fault(str(file), None, "a parquet file", reason))
                 frames[spec.name] = None
+        absent = [name for name in ("accounts", "invoices") if frames[name] is None]
+        if not faults and absent:
+            files = " and ".join(f"{name}.parquet" for name in absent)
+            there = ", ".join(sorted(file.name for file in folder.iterdir())[:5]) or "nothing"
+            expected = f"{files} in this folder"
+            faults.append(Fault(str(path), None, expected, there))
         if faults:
             raise InputError(faults)
         return cls.from_frames(

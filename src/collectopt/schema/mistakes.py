@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import pathlib
 import re
 import tomllib
+import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import zoneinfo
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from collectopt.exceptions import Fault, InputError
+from collectopt.exceptions import CatalogueError, Fault, InputError
 
 Path = tuple[str | int, ...]
 
@@ -31,6 +34,28 @@ def did_you_mean(found: object, known: Iterable[str]) -> str:
     return f"Did you mean {lower[near[0]]!r}?" if near else ""
 
 
+def zone_hint(found: str) -> str:
+    """Name the time zone that is meant; where none is near, say what zones are called.
+
+    Examples
+    --------
+    >>> zone_hint("europe/berln"), zone_hint("Berlin")
+    ("Did you mean 'Europe/Berlin'?", "Did you mean 'Europe/Berlin'?")
+    >>> zone_hint("UTC+1")
+    "Zones are called by a large city, such as 'Europe/Berlin'."
+    """
+    zones = {name.lower(): name for name in sorted(zoneinfo.available_timezones())}
+    word = found.lower().replace(" ", "_")
+    # a city that merely sounds alike (Munich, Zurich) is not meant
+    near = difflib.get_close_matches(word, zones, n=1, cutoff=0.88)
+    near += [name for name in zones if name.endswith(f"/{word}")]
+    return (
+        f"Did you mean {zones[near[0]]!r}?"
+        if near
+        else "Zones are called by a large city, such as 'Europe/Berlin'."
+    )
+
+
 def faults(
     error: ValidationError, model: type[BaseModel], source: str, text: str | None = None
 ) -> list[Fault]:
@@ -47,13 +72,39 @@ def faults(
         The TOML, to tell lines.
     """
     found: list[Fault] = []
-    for entry in error.errors(include_url=False):
+    entries = error.errors(include_url=False)
+    for entry in entries:
+        below = (e["loc"] for e in entries if len(e["loc"]) > len(entry["loc"]))
+        if entry["type"] == "too_short" and any(
+            b[: len(entry["loc"])] == entry["loc"] for b in below
+        ):
+            continue  # the list is short of the entries that are told one by one
         inner = entry.get("ctx", {}).get("error")
         if isinstance(inner, InputError):
             found += [_placed(fault, entry["loc"], source, text) for fault in inner.faults]
         else:
             found.append(_fault(entry, model, source, text))
     return found
+
+
+def read_text(path: pathlib.Path) -> str:
+    """Read the file of a catalogue.
+
+    Raises
+    ------
+    CatalogueError
+        It is not there, is a folder, or is no text in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        expected, found, hint = "a TOML file", "no such file", "Make one with: collectopt init"
+    except IsADirectoryError:
+        hint = "The catalogue is one file, such as collections.toml; the book is a folder."
+        expected, found = "a TOML file", "a folder"
+    except UnicodeDecodeError as error:
+        expected, found, hint = "text in UTF-8", str(error), "Save the file as UTF-8."
+    raise CatalogueError([Fault(str(path), None, expected, found, hint=hint)])
 
 
 def syntax(error: tomllib.TOMLDecodeError, source: str, text: str) -> Fault:
@@ -80,6 +131,14 @@ _SYNTAX = tuple(
         (r"=\s*\d+,\d", "Decimals take a point: 0.05."),
         (r"=\s*\d+(\.\d+)?\s*%", "A percentage is a share of one: 8 % is written as 0.08."),
         (r"=\s*(True|False|[Yy]es|[Nn]o)\b", "Yes and no are written as true and false."),
+        (
+            r"unclosed array",
+            "A list before that line has no closing bracket, or a comma is missing: [8, 21].",
+        ),
+        (
+            r"(?i)=\s*(none|null|nil|nan)\b",
+            "What is not set has no line: take the key away, or put a # before it.",
+        ),
         (r"=\s*[A-Za-z]", 'Text stands in quotes: name = "email".'),
         (
             r"\| \[",
@@ -125,6 +184,19 @@ def _placed(fault: Fault, above: Path, source: str, text: str | None) -> Fault:
     return Fault(source, ".".join(map(str, loc)), fault.expected, found, hint=fault.hint)
 
 
+def not_among(column: str, found: str, names: Iterable[str]) -> Fault:
+    """Make the fault of a name that the catalogue does not have.
+
+    Examples
+    --------
+    >>> str(not_among("stages.notice_tone", "frim", ("friendly", "firm")))
+    "catalogue.stages.notice_tone: expected one of friendly, firm; found 'frim'. Did you mean \
+'firm'?"
+    """
+    expected = f"one of {', '.join(names)}"
+    return Fault("catalogue", column, expected, repr(found), hint=did_you_mean(found, names))
+
+
 def repeated(where: str, names: Iterable[str]) -> Iterator[Fault]:
     """Find names that stand twice; ``where`` has a gap for the place, such as "channels.{}.name".
 
@@ -139,6 +211,28 @@ def repeated(where: str, names: Iterable[str]) -> Iterator[Fault]:
             column = where.format(place)
             yield Fault("catalogue", column, "a name of its own", f"{name!r} a second time")
         seen.add(name)
+
+
+def inside(slot: float, hours: tuple[float, float]) -> bool:
+    """Whether a contact may start at a slot: the last hour is not one of them."""
+    return hours[0] <= slot < hours[1]
+
+
+def never_open(
+    hours: Iterable[tuple[float, float] | None], slots: Sequence[float]
+) -> Iterator[Fault]:
+    """Find channels that no slot falls into: they would never be used, without a word.
+
+    Examples
+    --------
+    >>> [fault.column for fault in never_open([None, (8, 20), (9, 12)], [8, 20])]
+    ['channels.2.hours']
+    """
+    for place, own in enumerate(hours):
+        if own is not None and not any(inside(slot, own) for slot in slots):
+            expected = f"hours with one of the [slots] {[*slots]} in them"
+            hint = "A contact starts at a slot, before the last hour: add a slot, or widen these."
+            yield Fault("catalogue", f"channels.{place}.hours", expected, str([*own]), hint=hint)
 
 
 def _shown(value: object) -> str:
@@ -158,6 +252,7 @@ def _told(entry: ErrorDetails) -> str:
         "int_from_float": "a whole number",
         "float_parsing": "a number",
         "int_parsing": "a whole number",
+        "too_short": "at least one entry",
     }
     if kind == "string_pattern_mismatch" and "{2}" in entry["ctx"]["pattern"]:
         return "a code of two letters, such as 'en'"
@@ -179,9 +274,12 @@ def _hint(entry: ErrorDetails) -> str:
     elif kind in {"enum", "literal_error"}:
         hint = did_you_mean(value, re.findall(r"'([^']*)'", str(ctx.get("expected", ""))))
     elif kind == "tuple_type" and isinstance(value, Mapping):
-        hint = f"One of many stands in two pairs of brackets: [[{key}]]."
+        table = ".".join(part for part in entry["loc"] if isinstance(part, str))
+        hint = f"One of many stands in two pairs of brackets: [[{table}]]."
     elif kind in {"model_type", "dict_type"}:
         hint = f"Write [{key}] in a line of its own, and its keys below."
+    elif isinstance(value, str) and "weekdays" in entry["loc"]:
+        hint = "Weekdays are numbers: Monday = 0, Sunday = 6."
     elif isinstance(value, str) and "{2}" not in str(ctx.get("pattern")):
         hint = _text_hint(kind, value)
     return hint
@@ -192,6 +290,8 @@ def _text_hint(kind: str, value: str) -> str:
         return f"Such as {re.sub(r'[^a-z0-9_]+', '_', value.lower()).strip('_') or 'email'!r}."
     if kind in {"float_parsing", "int_parsing"}:
         clock = re.fullmatch(r"(\d{1,2})[:.](\d\d)", value)
+        if value.lower() in {"", "none", "null", "no", "unlimited"}:
+            return "What is not set has no line: take the key away, or put a # before it."
         if clock:
             return f"Hours are numbers: {int(clock[1]) + int(clock[2]) / 60:g} is {clock[0]}."
         return "Numbers stand without quotes, with a point for decimals."
@@ -209,6 +309,9 @@ def _missing(loc: Path, model: type[BaseModel]) -> tuple[str, str]:
 
 def _elsewhere(key: str, model: type[BaseModel]) -> str:
     """Say where a key belongs that stands in the wrong table."""
+    if model_at(model, (key,)) is not None:
+        head = f"[[{key}]]" if is_list(model, key) else f"[{key}]"
+        return f"It is a table of its own: write {head} in a line of its own, its keys below."
     for name in model.model_fields:
         inner = model_at(model, (name,))
         if inner is not None and key in inner.model_fields:
@@ -233,6 +336,20 @@ def model_at(model: type[BaseModel], loc: Path) -> type[BaseModel] | None:
 def is_list(model: type[BaseModel], name: str) -> bool:
     """Whether a table may stand there many times, as [[name]]."""
     return typing.get_origin(model.model_fields[name].annotation) is tuple
+
+
+def is_number(annotation: Any) -> bool:
+    """Whether a field takes a number, and no true or false.
+
+    Examples
+    --------
+    >>> is_number(float | None), is_number(bool), is_number(tuple[float, ...])
+    (True, False, False)
+    """
+    if annotation in {int, float}:
+        return True
+    optional = typing.get_origin(annotation) in {types.UnionType, typing.Union, Annotated}
+    return optional and any(is_number(part) for part in typing.get_args(annotation))
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from collectopt.exceptions import CatalogueError, Fault
-from collectopt.schema.mistakes import did_you_mean, repeated
+from collectopt.schema.mistakes import did_you_mean, not_among, repeated
 from collectopt.schema.wording import lint
 
 if TYPE_CHECKING:
@@ -173,10 +173,7 @@ def check_templates(catalogue: Catalogue) -> Iterator[Fault]:
         for key, names in known.items():
             value = getattr(template, key)
             if value is not None and value not in names:
-                column, hint = f"templates.{place}.{key}", did_you_mean(value, names)
-                yield Fault(
-                    "catalogue", column, f"one of {', '.join(names)}", repr(value), hint=hint
-                )
+                yield not_among(f"templates.{place}.{key}", value, names)
         if not (template.digital and catalogue.house.digital_needs_links):
             continue
         for key in ("payment_link", "contact_option"):
@@ -190,7 +187,7 @@ def check_templates(catalogue: Catalogue) -> Iterator[Fault]:
                 )
 
 
-def read_texts(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def read_texts(data: Mapping[str, Any], folder: Path, source: str = "catalogue") -> dict[str, Any]:
     """Put the content of files where templates name them.
 
     Parameters
@@ -199,6 +196,8 @@ def read_texts(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         What a TOML holds.
     folder : Path
         Where the files lie.
+    source : str
+        Names the catalogue in errors.
 
     Raises
     ------
@@ -217,7 +216,8 @@ def read_texts(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             except (OSError, UnicodeDecodeError) as error:
                 column = f"templates.{place}.text"
                 shown = f"{folder / text} ({getattr(error, 'strerror', None) or error})"
-                faults.append(Fault("catalogue", column, "a file of text in UTF-8", shown))
+                hint = "Its place is told from the folder of the catalogue."
+                faults.append(Fault(source, column, "a file of text in UTF-8", shown, hint=hint))
         read.append(entry)
     if faults:
         raise CatalogueError(faults)
