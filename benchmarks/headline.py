@@ -10,8 +10,8 @@ fitted on that log alone, then 26 weeks in the same world on common luck beside
 * ``constant``: the library's policy with effects that are the same for everybody;
 * ``informed``: sees the truth (types, liquidity, what moves whom), the upper mark;
 * ``silence``: no contact at all, no recovery and no cost of its own;
-* ``price``: the library's policy when contacts count as four and as sixteen times dearer (in b2b also
-  64 times), and when all that they cost, the relation included, counts a quarter: its frontier.
+* ``price``: the library's policy when contacts count as four and as sixteen times dearer (in b2b
+  also 64 times), and when all that they cost, the relation too, counts a quarter: its frontier.
 
 Prints the change of realisation rate and process cost relative to the ladder, the share of the
 headroom captured, (policy - ladder) / (informed - ladder) in net value, and the cost at equal

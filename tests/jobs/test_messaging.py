@@ -62,6 +62,10 @@ def test_from_decisions_to_messages(run, place):
     first = out.read_bytes()
     assert run(*words, "--payment-link", "https://pay.example/{decision_id}")[0] == 0
     assert out.read_bytes() == first
+    assert run(*words, "--model", folder / "ladder")[0] == 0
+    code, _, err = run(*words, "--language", "german")
+    assert code == 1
+    assert "two letters" in err
 
 
 def test_other_files_are_refused_and_nothing_is_written(run, place):

@@ -174,7 +174,7 @@ def test_an_order_that_skips_a_step_is_refused(order, says):
 
 
 def test_an_order_needs_what_it_names():
-    with pytest.raises(CatalogueError, match=r"or a table \[court\]"):
+    with pytest.raises(CatalogueError, match=r"but no \[court\]"):
         catalogue(stages={"order": ["reminded", "warned", "court"]}, court=None)
     with pytest.raises(CatalogueError, match="notice_tone"):
         catalogue(stages={"notice_tone": "angry"})

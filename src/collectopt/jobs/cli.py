@@ -218,6 +218,10 @@ def messages(
     book: Annotated[Path, typer.Option("--book", help="Folder of the book.")],
     out: Annotated[Path, typer.Option("--out", help="Parquet file for the messages.")],
     config: Config = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Folder of the policy; its catalogue where none is given."),
+    ] = None,
     as_of: Annotated[
         str | None, typer.Option("--as-of", help="What is known; default: when it was decided.")
     ] = None,
@@ -232,12 +236,13 @@ def messages(
     """Write the message of every contact: template, text, what is open to the cent."""
     from collectopt.jobs.messaging import Filled
     from collectopt.jobs.messaging import messages as write
+    from collectopt.policy import load
 
     summary = write(
         decisions,
         book,
         out,
-        catalogue=_catalogue(config),
+        catalogue=load(model).catalogue if model and not config else _catalogue(config),
         filled=Filled(language, payment_link, contact, creditor),
         as_of=as_of,
         progress=Screen(quiet=as_json),

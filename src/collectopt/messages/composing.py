@@ -179,6 +179,10 @@ def compose(
     breakdowns = [breakdowns[k] for k in kept]
     templates = catalogue.templates or starter_templates()
     check_language(templates)
+    if not (len(language) == 2 and language.isascii() and language.islower()):
+        raise InputError.of(
+            "compose", "language", expected="two letters, such as de or en", found=repr(language)
+        )
     chosen = choose_templates(
         table, templates, _languages(snapshot), effects, fallback=language, seed=seed
     )

@@ -354,8 +354,7 @@ class NextBestAction(Policy):
         """
         if self.effects_ is None:
             raise NotFittedError.of(self, "helps")
-        layout = Layout.of(self.catalogue.actions)
-        state = self._aware(snapshot, State.of(snapshot, self.catalogue, layout))
+        state, _ = self._facts(snapshot)
         return recommend(snapshot, state, self.catalogue, self._own_case(snapshot, state)[0])
 
     def outside_table(self, snapshot: Snapshot) -> pd.DataFrame:
@@ -383,20 +382,22 @@ class NextBestAction(Policy):
             raise NotFittedError.of(self, "outside_table")
         if self.outside_ is None:
             return pd.DataFrame(columns=["account_id", "action", "value", "low", "high"])
-        layout = Layout.of(self.catalogue.actions)
-        state = self._aware(snapshot, State.of(snapshot, self.catalogue, layout))
+        state, layout = self._facts(snapshot)
         found = worths(self.outside_, snapshot, self._pricing(snapshot, state), self.payment_)
         kinds = self.catalogue.actions.kind
         columns = np.array([int(np.flatnonzero(kinds == k)[0]) for k in ways_of(self.catalogue)])
         verdict = self.rules.evaluate(state, layout, slice(0, len(state)))
         return table(snapshot, found, verdict.permitted(columns=columns))
 
+    def _facts(self, snapshot: Snapshot) -> tuple[State, Layout]:
+        layout = Layout.of(self.catalogue.actions)
+        return self._aware(snapshot, State.of(snapshot, self.catalogue, layout)), layout
+
     def _scene(self, evidence: Evidence, rows: Ints, share: Floats) -> Scene:
         """Play one moment of the log with effects of each account learnt from others."""
         catalogue, held_out, phi = self.catalogue, evidence.held_out, evidence.phi
         snapshot = evidence.snapshot.take(rows)
-        layout = Layout.of(catalogue.actions)
-        state = self._aware(snapshot, State.of(snapshot, catalogue, layout))
+        state, layout = self._facts(snapshot)
         setting = Setting(snapshot, catalogue, self.rules, layout, state, 0.0, 0, "")
         nothing = np.zeros((1, phi.shape[1]))
         days = np.full(len(rows), catalogue.horizon_days / 2.0)
