@@ -139,7 +139,7 @@ def test_every_digital_message_has_a_link_and_a_contact(book):
         messages = compose(
             decided(sorted(due), tone=tone), ledger, CATALOGUE, as_of=AS_OF,
             payment_link="https://pay.example/{account_id}/{decision_id}",
-            contact="help@example.org",
+            contact="help@example.org", creditor="Example Ltd",
         )  # fmt: skip
         for row in messages.to_arrow().to_pylist():
             assert row["template"].startswith(f"{row['channel']}_{tone}")
@@ -151,6 +151,7 @@ def test_every_digital_message_has_a_link_and_a_contact(book):
             assert link in row["text"]
             assert row["contact"] == "help@example.org"
             assert "help@example.org" in row["text"]
+            assert "Example Ltd" in row["text"]
             assert "{" not in row["text"]
     # also where no template fits
     bare = compose(
@@ -280,6 +281,12 @@ def test_starters_cover_the_default_and_keep_the_house_rules():
     given = [t.model_dump(mode="json", exclude_none=True) for t in templates]
     catalogue = co.Catalogue.from_dict({**CATALOGUE.to_dict(), "templates": given})
     assert catalogue.templates == templates
+
+
+def test_every_starter_that_is_written_says_who_writes():
+    written = [t for t in starter_templates() if t.channel != "phone"]
+    assert written
+    assert all("{creditor}" in t.text for t in written)
 
 
 @pytest.mark.parametrize("template", starter_templates(), ids=lambda t: t.name)
