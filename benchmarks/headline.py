@@ -295,6 +295,7 @@ def changes(runs: pd.DataFrame, kind: str, policy: str) -> dict[str, Figure]:
         "net": Figure.of(net - ladder_net),
         "headroom": Figure.ratio(net - ladder_net, room),
         "cost at equal recovery": equal_recovery(runs, kind, policy),
+        "realisation at equal cost": equal_cost(runs, kind, policy),
     }
 
 
@@ -308,13 +309,32 @@ def equal_recovery(runs: pd.DataFrame, kind: str, policy: str) -> Figure:
     if kind == PLACEBO:
         return Figure(np.nan, np.nan)
     goal = column(runs, kind, "ladder", "recovered").mean()
-    frontier = [f"price {k:g}" for k in prices(kind)] if policy == "library" else []
-    played = runs[(runs.kind == kind) & runs.policy.isin(["silence", policy, *frontier])]
-    means = played.groupby("policy")[["recovered", "cost"]].mean().sort_values("recovered")
+    means = frontier(runs, kind, policy).sort_values("recovered")
     if means.recovered.iloc[-1] < goal:
         return Figure(np.nan, np.nan)
     spent = float(np.interp(goal, means.recovered, means.cost))
     return Figure(spent / column(runs, kind, "ladder", "cost").mean() - 1.0, np.nan)
+
+
+def equal_cost(runs: pd.DataFrame, kind: str, policy: str) -> Figure:
+    """Change of realisation where the policy spends what the ladder does; on the same lines.
+
+    Who spends less at most keeps what that brings: the rest of the money is left.
+    """
+    if kind == PLACEBO:
+        return Figure(np.nan, np.nan)
+    means = frontier(runs, kind, policy).sort_values("cost")
+    brought = float(
+        np.interp(column(runs, kind, "ladder", "cost").mean(), means.cost, means.recovered)
+    )
+    return Figure(brought / column(runs, kind, "ladder", "recovered").mean() - 1.0, np.nan)
+
+
+def frontier(runs: pd.DataFrame, kind: str, policy: str) -> pd.DataFrame:
+    """Mean cost and realisation of each point of a policy's frontier."""
+    dearer_ = [f"price {k:g}" for k in prices(kind)] if policy == "library" else []
+    played = runs[(runs.kind == kind) & runs.policy.isin(["silence", policy, *dearer_])]
+    return played.groupby("policy")[["recovered", "cost"]].mean()
 
 
 def lines(runs: pd.DataFrame, kinds: list[str]) -> Iterator[tuple[str, ...]]:
@@ -331,6 +351,7 @@ def lines(runs: pd.DataFrame, kinds: list[str]) -> Iterator[tuple[str, ...]]:
                 found["late"].show(),
                 found["cost"].show(),
                 found["cost at equal recovery"].show(),
+                found["realisation at equal cost"].show(),
                 found["net"].show(1.0, "", 0),
                 found["headroom"].show(1.0, "", 2),
             )
@@ -338,7 +359,7 @@ def lines(runs: pd.DataFrame, kinds: list[str]) -> Iterator[tuple[str, ...]]:
 
 HEAD = (
     "book", "policy", "realisation", "ceiling", "late realisation", "process cost",
-    "cost at equal recovery", "net, EUR", "headroom",
+    "cost at equal recovery", "realisation at equal cost", "net, EUR", "headroom",
 )  # fmt: skip
 
 

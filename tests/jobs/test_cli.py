@@ -141,6 +141,9 @@ def test_decide_is_repeatable_and_resumes(monkeypatch, capsys, place, tmp_path):
     run(monkeypatch, capsys, *words)
     assert out.read_bytes() == first
     assert [p.name for p in tmp_path.iterdir()] == ["d.parquet"]
+    run(monkeypatch, capsys, *words, "--resume", "--records", tmp_path / "records")
+    assert out.read_bytes() == first
+    assert len(list((tmp_path / "records").glob("run-*.parquet"))) == 1
 
 
 def test_a_run_that_fails_keeps_the_old_output(monkeypatch, capsys, place, tmp_path):

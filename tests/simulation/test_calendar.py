@@ -5,7 +5,8 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from collectopt.simulation.calendar import Calendar, easter, public_holidays
+from collectopt.rules.calendar import easter, german_holidays
+from collectopt.simulation.calendar import Calendar
 
 BERLIN = Calendar()
 
@@ -19,8 +20,8 @@ def test_easter(year: int, date: tuple[int, int]) -> None:
 
 
 def test_holidays_and_business_days() -> None:
-    assert dt.date(2026, 4, 3) in public_holidays(2026)  # Good Friday
-    assert dt.date(2026, 5, 14) in public_holidays(2026)  # Ascension
+    assert dt.date(2026, 4, 3) in german_holidays(2026)  # Good Friday
+    assert dt.date(2026, 5, 14) in german_holidays(2026)  # Ascension
     christmas = BERLIN.number(dt.date(2025, 12, 25))
     assert not BERLIN.is_business_day(christmas)
     assert BERLIN.date(BERLIN.next_business_day(christmas)) == dt.date(2025, 12, 29)

@@ -197,7 +197,8 @@ def decide(
         CSV or parquet file of what people decided. It is kept beside the decisions, so that these
         can be made again.
     records : Path or None
-        Folder to which the run is added too, before `out` is written; see `RecordStore`.
+        Folder to which the run is added too, before `out` is written; see `RecordStore`. The run is
+        decided again for it, whatever `out` holds.
 
     Returns
     -------
@@ -218,7 +219,8 @@ def decide(
     given = None if overrides is None else read_overrides(overrides)
     if given is not None:
         run["overrides"] = given.digest
-    found = _finished(out, run) if resume else None
+    # a finished file does not hold all that a record does
+    found = _finished(out, run) if resume and records is None else None
     if found is None:
         with progress.step("deciding"):
             decisions = policy.decide(ledger, as_of=moment, rng=seed, overrides=given)

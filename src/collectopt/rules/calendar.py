@@ -81,6 +81,9 @@ def state_of(region: str | None) -> str | None:
 def state_holidays(year: int, state: str | None) -> frozenset[date]:
     """Give the holidays of one state as they have been since 2023; None: of any.
 
+    What is decided must not hang on which extras are installed, so the package `holidays`, which
+    :mod:`collectopt.rules.dates` asks, is not asked here; a test holds the two equal.
+
     Parameters
     ----------
     year : int

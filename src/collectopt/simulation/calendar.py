@@ -4,44 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
+from collectopt.rules.calendar import german_holidays
 from collectopt.simulation.noise import FloatArray, IntArray
-
-
-def easter(year: int) -> dt.date:
-    """Easter Sunday by the anonymous Gregorian algorithm (Meeus, Astronomical Algorithms, 8).
-
-    Examples
-    --------
-    >>> easter(2026)
-    datetime.date(2026, 4, 5)
-    """
-    a, b, c = year % 19, year // 100, year % 100
-    d, e = b // 4, b % 4
-    g = (8 * b + 13) // 25
-    h = (19 * a + b - d - g + 15) % 30
-    i, k = c // 4, c % 4
-    m = (32 + 2 * e + 2 * i - h - k) % 7
-    n = (a + 11 * h + 22 * m) // 451
-    month, day = divmod(h + m - 7 * n + 114, 31)
-    return dt.date(year, month, day + 1)
-
-
-@lru_cache(maxsize=64)
-def public_holidays(year: int) -> frozenset[dt.date]:
-    """Public holidays of all German states."""
-    sunday = easter(year)
-    moving = (-2, 1, 39, 50)  # Good Friday, Easter Monday, Ascension, Whit Monday
-    fixed = ((1, 1), (5, 1), (10, 3), (12, 25), (12, 26))
-    return frozenset(
-        [sunday + dt.timedelta(days=shift) for shift in moving]
-        + [dt.date(year, month, day) for month, day in fixed]
-    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +44,7 @@ class Calendar:
     def is_holiday(self, day: int) -> bool:
         """Whether the day is a Sunday or a public holiday."""
         date = self.date(day)
-        return date.weekday() == 6 or date in public_holidays(date.year)
+        return date.weekday() == 6 or date in german_holidays(date.year)
 
     def is_business_day(self, day: int) -> bool:
         """Whether banks book on that day."""
