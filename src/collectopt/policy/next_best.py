@@ -45,6 +45,7 @@ from collectopt.policy.plan import Plan
 from collectopt.policy.plans import Assessment, evaluate_for
 from collectopt.policy.preferences import preferences
 from collectopt.policy.risks import learn_harm
+from collectopt.policy.shifting import no_shifts
 from collectopt.policy.timing import marks, mean_days
 from collectopt.policy.valued import LadderCase, ValuedCase
 from collectopt.rules.layout import Layout
@@ -298,6 +299,7 @@ class NextBestAction(Policy):
         """
         from collectopt.policy.one import OneDecision
 
+        no_shifts(self.catalogue)
         return OneDecision(self, prices)
 
     def decide_one(

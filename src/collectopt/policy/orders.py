@@ -17,6 +17,7 @@ from collectopt.policy.overrides import (
     Overrides,
     known_accounts,
 )
+from collectopt.policy.shifting import NOT_ALLOWED, told, traced
 from collectopt.rules.layout import Layout, Unit
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -51,6 +52,10 @@ class Order:
         Of what is forced; WAIT where nothing is.
     stopped_by : str
         What stands against all that was to be forced; empty = nothing.
+    house : bool array (K,)
+        Actions that the house's own rules leave, too: as far as its table of tones may shift.
+    steps : int
+        By how many tones that table shifts what is chosen.
     """
 
     overrides: tuple[Override, ...]
@@ -59,6 +64,8 @@ class Order:
     forced: bool
     kind: ActionKind
     stopped_by: str
+    house: Bools
+    steps: int = 0
 
     @property
     def trace(self) -> list[str]:
@@ -67,7 +74,15 @@ class Order:
         for o in self.overrides:
             stopped = o.kind is OverrideKind.FORCE and self.stopped_by
             lines.append(f"OVERRIDE: {o}" + (f"; stopped by {self.stopped_by}" if stopped else ""))
-        return lines
+        return [*lines, *traced(self.steps)]
+
+    def shift(self, chosen: int, actions: ActionSet) -> int:
+        """Give the steps of the table of tones for an action; 0 where a person sets its tone."""
+        if not actions.is_contact[chosen]:
+            return 0
+        mine = [o for o in self.overrides if o.concerns(actions)[chosen]]
+        forced = self.forced and any(o.kind is OverrideKind.FORCE and o.tone for o in mine)
+        return 0 if forced or any(o.new_tone for o in mine) else self.steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +126,9 @@ class Orders:
             lawful = rules.lawful.evaluate(state, layout, block).permitted(rows - block.start)
             usual = rules.evaluate(state, layout, block).permitted(rows - block.start)
             for row, law, free in zip(rows.tolist(), lawful, usual, strict=True):
-                by_row[row] = _order(held[row], law, free, layout.actions)
+                order = _order(held[row], law, free, layout.actions)
+                steps = 0 if state.tone_offset is None else int(state.tone_offset[row])
+                by_row[row] = replace(order, steps=steps)
                 if by_row[row].stopped_by == _RULES:
                     why = _stopping(held[row], state, layout, rules, row)
                     by_row[row] = replace(by_row[row], stopped_by=why)
@@ -197,15 +214,25 @@ class Orders:
         greedy = greedy.copy()
         for row, order in self.by_row.items():
             chosen, notes = int(greedy[row]), []
+            steps = order.shift(chosen, actions)
             for o in order.overrides:
                 if o.kind in _CHANGES and o.concerns(actions)[chosen]:
-                    before = int(greedy[row])
-                    greedy[row], aim = _changed(o, before, order.lawful, actions)
+                    before, more = int(greedy[row]), ""
+                    if o.kind is OverrideKind.TONE_OFFSET:
+                        greedy[row], aim = _shifted(order, before, o.steps or 0, steps, actions)
+                        more = f" (the table of tones adds {steps:+d})" if steps else ""
+                        steps = 0
+                    else:
+                        greedy[row], aim = _amended(o, before, order.lawful, actions)
                     became = f"instead of {actions.names[before]}"
                     if greedy[row] == before:
-                        became = "it is so already" if aim == before else _NOT_ALLOWED
+                        became = "it is so already" if aim == before else NOT_ALLOWED
                         became = f"the catalogue {_NO_SUCH}" if aim < 0 else became
-                    notes.append(f"{_capital(o)}: {became}.")
+                    notes.append(f"{_capital(o)}{more}: {became}.")
+            if steps:
+                before = int(greedy[row])
+                greedy[row], _ = _shifted(order, before, 0, steps, actions)
+                notes.append(told(steps, before, int(greedy[row]), actions))
             said[row] = (*said.get(row, ()), *notes)
         return greedy, said
 
@@ -213,7 +240,7 @@ class Orders:
         """Say what people decided for an account, and what became of it."""
         order = self.by_row.get(row)
         if order is None:
-            return []
+            return list(amended.get(row, ()))
         said = []
         for o in order.overrides:
             if o.kind is OverrideKind.FORCE:
@@ -283,7 +310,6 @@ def with_approvals(state: State, overrides: Overrides | None, snapshot: Snapshot
 
 _RULES = "the rules"
 _ABOVE = "It is done beyond the limits, which had no room left."
-_NOT_ALLOWED = "the law, or what people forbid, does not allow it"
 _NO_SUCH = "has no such action"
 _CHANGES = (OverrideKind.AMEND, OverrideKind.TONE_OFFSET)
 
@@ -307,13 +333,14 @@ def _order(held: tuple[Override, ...], law: Bools, usual: Bools, actions: Action
     if forced:
         left = demanded & lawful
         kind = ActionKind(int(actions.kind[left.argmax()]))
-        return Order(held, left, lawful, forced, kind, "")
+        return Order(held, left, lawful, forced, kind, "", usual & ~forbidden)
     why = ""
     if forcing:
         why = f"the catalogue, which {_NO_SUCH}"
         if demanded.any():
             why = _RULES if not (demanded & law).any() else "what people forbid"
-    return Order(held, usual & ~forbidden, lawful, forced, ActionKind.WAIT, why)
+    house = usual & ~forbidden
+    return Order(held, house, lawful, forced, ActionKind.WAIT, why, house)
 
 
 def _stopping(
@@ -335,24 +362,34 @@ def _stopping(
     return " and ".join(part)
 
 
-def _changed(override: Override, chosen: int, lawful: Bools, actions: ActionSet) -> tuple[int, int]:
+def _amended(override: Override, chosen: int, lawful: Bools, actions: ActionSet) -> tuple[int, int]:
     """Give what a change makes of the chosen action, and what it aims at.
 
-    An action into which the law does not let it be changed stays; a shift goes as far as it may.
-    The aim is -1 where the catalogue, which may be that of a challenger, does not have it.
+    An action into which the law does not let it be changed stays. The aim is -1 where the
+    catalogue, which may be that of a challenger, does not have it.
     """
     action = actions[chosen]
-    if override.kind is OverrideKind.AMEND:
-        new = override.new_tone or action.tone, override.new_offer or action.offer
-        if new[0] not in actions.tones or new[1] not in actions.offers:
-            return chosen, -1
-        aim = actions.index(replace(action, tone=new[0], offer=new[1]))
-        return (aim if lawful[aim] else chosen), aim
-    rank = int(actions.tone[chosen])
-    end = min(max(rank + (override.steps or 0), 0), len(actions.tones) - 1)
+    new = override.new_tone or action.tone, override.new_offer or action.offer
+    if new[0] not in actions.tones or new[1] not in actions.offers:
+        return chosen, -1
+    aim = actions.index(replace(action, tone=new[0], offer=new[1]))
+    return (aim if lawful[aim] else chosen), aim
+
+
+def _shifted(
+    order: Order, chosen: int, steps: int, table: int, actions: ActionSet
+) -> tuple[int, int]:
+    """Give what a person's steps and those of the table make of an action, and what they aim at.
+
+    They add up, and go as far as they may: the table only as far as the house's own rules do, the
+    person as far as the law does.
+    """
+    action, rank = actions[chosen], int(actions.tone[chosen])
+    end = min(max(rank + steps + table, 0), len(actions.tones) - 1)
     back = range(end, rank, 1 if end < rank else -1)
     shifted = [actions.index(replace(action, tone=actions.tones[r])) for r in back]
-    return next((k for k in shifted if lawful[k]), chosen), (shifted or [chosen])[0]
+    may = order.lawful & (order.house | (actions.tone <= rank + max(steps, 0)))
+    return next((k for k in shifted if may[k]), chosen), (shifted or [chosen])[0]
 
 
 _TONES = (Unit.TONE, Unit.TREATMENT)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collectopt.rules.state import State
-from collectopt.schema.catalogue import House
+from collectopt.schema.house import House
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 

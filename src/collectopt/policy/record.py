@@ -154,7 +154,7 @@ class _Writer:
             ),
             "policy_version": _named(
                 [setting.version, marked(setting.version)],
-                setting.orders.given(rows, len(setting.state)).astype(np.int64),
+                setting.by_hand(rows).astype(np.int64),
             ),
             "decision_id": pa.array(
                 decision_ids(
@@ -205,6 +205,8 @@ class _Writer:
     def _trace(self, row: int, refusal: _Refusal) -> list[str]:
         """Say which rules refused how many actions, in order of precedence."""
         withheld, people = int(self.outcome.wanted.yields[row]), self.setting.orders.trace(row)
+        if self.setting.shifts is not None:
+            people += self.setting.shifts.trace(row)
         if not withheld:
             return [*refusal.trace, *people]
         counts = dict(refusal.counts)

@@ -244,7 +244,8 @@ class ToneTable(Permission):
     Parameters
     ----------
     highest : tuple of int
-        Rank of the firmest tone of each entry of the catalogue's ``[[house.tones]]``.
+        Rank of the firmest tone of each entry of the catalogue's ``[[house.tones]]``; of one that
+        only shifts tones, the last.
     """
 
     highest: tuple[int, ...] = ()

@@ -98,6 +98,8 @@ class State:
         See :mod:`collectopt.rules.facts`. None = nobody asked for it; rules that need it refuse.
     segments : bool array (n, entries) or None
         Which entries of the catalogue's table of tones hold; None = it has none.
+    tone_offset : int array (n,) or None
+        By how many tones that table shifts what is chosen, below 0 = milder; None = not at all.
     approved : bool array (n, kinds of action) or None
         What a person approved of; None = nothing.
     """
@@ -136,6 +138,7 @@ class State:
     land: tuple[str | None, ...] = ()
     hardship: Bools | None = None
     was_at_agency: Bools | None = None
+    tone_offset: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -200,6 +203,7 @@ class State:
             said=facts.said(snapshot, as_of) if catalogue.jurisdiction == "de" else None,
             hardship=row_holds["hardship"],
             was_at_agency=facts.was_at_agency(snapshot, as_of),
+            tone_offset=facts.tone_offsets(snapshot, catalogue, history["days_past_due"]),
         )
 
 
