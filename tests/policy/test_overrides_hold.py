@@ -209,3 +209,32 @@ def test_nothing_is_stopped_by_itself_before_sending(kit, seed):
     found = policy.recheck(decisions, ledger, frames.as_of, overrides=over)
     assert found.stopped.to_pylist() == []
     assert len(found.decisions) == len(decisions)
+
+
+LEVEL = {"friendly": 0, "neutral": 1, "firm": 2, None: 0}
+BEYOND = "It is done beyond the limits, which had no room left."
+
+
+def by_hand(overrides, book, account):
+    kinds = {o.kind.value for o in overrides.at(account, book.today(account))}
+    return bool(kinds & {"force", "amend", "tone_offset"})
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_harshness_is_within_the_limit_wherever_the_orders_alone_are(kit, seed):
+    house = {"first_contact_gentle": False, "max_tone_step": 2, "min_contacts_before_agency": 2}
+    frames = kit.frames(2_000 + seed, n=60, house=house)
+    limit = frames.catalogue["limits"]["harshness"] = (3, 8)[seed % 2]
+    frames.catalogue["explore"] = (0.0, 0.3, 1.0)[seed % 3]
+    overrides = random_overrides(frames, np.random.default_rng(seed), share=0.4)
+    catalogue, ledger = frames.parsed(), frames.ledger()
+    policy = NextBestAction(
+        catalogue, payment=kit.Payment(), response=kit.Response(catalogue, 0.2)
+    ).fit(ledger, frames.as_of)
+    found = policy.decide(ledger, frames.as_of, rng=seed, overrides=overrides)
+    rows, book = found.to_arrow().to_pylist(), kit.Plain(frames)
+    own = sum(LEVEL[r["tone"]] for r in rows if by_hand(overrides, book, r["account_id"]))
+    total = sum(LEVEL[r["tone"]] for r in rows)
+    assert total <= max(limit, own)
+    beyond = any(BEYOND in r["reasons"] for r in rows)
+    assert beyond or own <= limit

@@ -230,12 +230,11 @@ def choose(setting: Setting, case: Case) -> Outcome:
     ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)
     u = uniforms(ids, setting.state.as_of, setting.seed)
     exploration, allocation, spent, above = _explored(setting, case, wanted, u[:, :2])
-    place = np.arange(len(ids)), allocation.choice
-    chosen = wanted.action[place]
-    greedy = chosen if wanted.sent is None else wanted.sent[place]
-    greedy, amended = orders.amend(greedy, setting.actions, above)
-    if setting.shifts is not None:
-        amended |= setting.shifts.said(chosen, greedy)
+    greedy, amended = _made(setting, wanted, allocation.choice, above)
+    kept = orders.changing(allocation.choice, usage[greedy], wanted.usage)
+    if kept:  # what people change takes its part of the limits first, the others what is left
+        exploration, allocation, spent, above = _explored(setting, case, wanted, u[:, :2], kept)
+        greedy, amended = _made(setting, wanted, allocation.choice, above)
     rival, rival_value = _rival(wanted, allocation)
     prices = {n: float(p) for n, p in zip(names, allocation.prices, strict=True) if p > 0}
     return Outcome(
@@ -243,23 +242,42 @@ def choose(setting: Setting, case: Case) -> Outcome:
     )
 
 
+def _made(
+    setting: Setting, wanted: Wanted, choice: Ints, above: list[int]
+) -> tuple[Ints, dict[int, tuple[str, ...]]]:
+    """Give the action of the class chosen, as the table of tones and people change it, and why."""
+    place = np.arange(len(choice)), choice
+    chosen = wanted.action[place]
+    greedy = chosen if wanted.sent is None else wanted.sent[place]
+    greedy, said = setting.orders.amend(greedy, setting.actions, above)
+    if setting.shifts is not None:
+        said |= setting.shifts.said(chosen, greedy)
+    return greedy, said
+
+
 def _explored(
-    setting: Setting, case: Case, wanted: Wanted, u: Floats
+    setting: Setting,
+    case: Case,
+    wanted: Wanted,
+    u: Floats,
+    kept: Mapping[int, tuple[int, Floats]] | None = None,
 ) -> tuple[Exploration, Allocation, Spent | None, list[int]]:
     """Plan who explores, and choose for the others within what that leaves of the limits.
 
-    What people force comes first of all; gives also the rows that got it beyond the limits.
+    What people force comes first of all, and the choices to be kept (class and usage by row); gives
+    also the rows that got it beyond the limits.
     """
     _, usage, limits = setting.resources
-    forced, left, limits, above = setting.orders.serve_first(wanted.best, wanted.usage, limits)
+    served = setting.orders.serve_first(wanted.best, wanted.usage, limits, kept or {})
+    forced, left, limits, above = served
     tally, by_channel = wanted.tally, _by_channel(setting, usage)
-    kept = protected(setting.state, setting.catalogue) | setting.by_hand(ALL)
+    spared = protected(setting.state, setting.catalogue) | setting.by_hand(ALL)
     cost = _by_channel(setting, setting.actions.cost[:, None])[:, 0]
 
     def planned(epsilon: float) -> Exploration:
         return plan(
             wanted.counts if tally is None else tally.count,
-            ~(kept | wanted.waits | (wanted.yields > 0)),
+            ~(spared | wanted.waits | (wanted.yields > 0)),
             u,
             epsilon,
             usage=by_channel,

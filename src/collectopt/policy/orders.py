@@ -169,18 +169,44 @@ class Orders:
         if self.by_row:
             yield from ((j, r) for j, r in enumerate(rows.tolist()) if r in self.by_row)
 
+    def changing(self, choice: Ints, used: Floats, usage: Floats) -> dict[int, tuple[int, Floats]]:
+        """Find the choices that people may change, where a change takes other units of a limit.
+
+        Parameters
+        ----------
+        choice : int array (n,)
+            Class chosen.
+        used : ndarray (n, R)
+            Units that what was made of it takes.
+        usage : ndarray (G, R)
+            Units that each class takes.
+
+        Returns
+        -------
+        dict of int to tuple
+            By row: the class and the units; empty where no change matters to the limits.
+        """
+        rows = [r for r, o in self.by_row.items() if any(c.kind in _CHANGES for c in o.overrides)]
+        if not (used[rows] != usage[choice[rows]]).any():
+            return {}
+        return {row: (int(choice[row]), used[row]) for row in rows}
+
     def serve_first(
-        self, best: Floats, usage: Floats, limits: Floats
+        self,
+        best: Floats,
+        usage: Floats,
+        limits: Floats,
+        kept: Mapping[int, tuple[int, Floats]],
     ) -> tuple[Ints, Floats, Floats, list[int]]:
         """Choose for the accounts whose action is forced, before anybody else takes of the limits.
 
         The most valuable first, each the best class that still fits, or else its best: what a
-        person forces is done, whatever is left.
+        person forces is done, whatever is left. So is what people change, see `changing`.
 
         Returns
         -------
         choice : int array (n,)
-            Class; -1 = not forced.
+            Class; -1 = neither forced nor kept.
         best : ndarray (n, G)
             For the others; who is served waits there.
         limits : ndarray (R,)
@@ -189,17 +215,24 @@ class Orders:
             Accounts served beyond the limits.
         """
         choice = np.full(len(best), -1, dtype=np.int64)
-        rows = np.flatnonzero(self.forced(len(best)))
+        changed = self._rows(len(best), list(kept))
+        rows = np.flatnonzero(self.forced(len(best)) | changed)
         if not len(rows):
             return choice, best, limits, []
         best, left, above = best.copy(), limits.copy(), []
-        for row in rows[np.lexsort((rows, -best[rows].max(axis=1)))]:
-            fits = (usage <= left + 1e-9).all(axis=1) & np.isfinite(best[row])
-            chosen = np.where(fits, best[row], -np.inf) if fits.any() else best[row]
-            choice[row] = chosen.argmax()
-            if not fits.any():
+        # what is kept first: what is forced may leave a choice that still fits
+        for row in rows[np.lexsort((rows, -best[rows].max(axis=1), ~changed[rows]))]:
+            if row in kept:
+                choice[row], used = kept[row]
+                fitting = bool((used <= np.maximum(left, 0.0) + 1e-9).all())
+            else:
+                fits = (usage <= left + 1e-9).all(axis=1) & np.isfinite(best[row])
+                chosen = np.where(fits, best[row], -np.inf) if fits.any() else best[row]
+                choice[row], fitting = chosen.argmax(), bool(fits.any())
+                used = usage[choice[row]]
+            if not fitting:
                 above.append(int(row))
-            left = left - usage[choice[row]]
+            left = left - used
         best[rows] = -np.inf
         best[rows, 0] = 0.0
         return choice, best, np.maximum(left, 0.0), above

@@ -21,7 +21,8 @@ class Precedence(IntEnum):
         What the house imposes on itself: contacts a week, steps and tables of tones, a gentle first
         contact, own contacts before an agency. A person may set it aside, the optimiser may not.
     ``CAPACITY``
-        Budget, minutes, contacts a run. What a person forces is served first, even above them.
+        Budget, minutes, harshness, contacts a run. What a person forces is served first, even above
+        them, and so is what a change of tone takes; the others share what is left.
     ``OPTIMISER``
         The action of most value.
     ``EXPLORATION``

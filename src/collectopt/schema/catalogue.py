@@ -130,7 +130,8 @@ class Limits(Part):
         Staff minutes a run.
     harshness : float or None
         Levels of tone a run, summed over contacts: the mildest tone takes 0, the next 1, and so on.
-        Agency and court have no tone and take none.
+        Agency and court have no tone and take none. What people change counts as changed, and
+        comes first.
     contacts_per_7_days : int or None
         Contacts a customer within any 7 x 24 hours.
     pre_due_days : int
