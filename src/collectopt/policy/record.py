@@ -207,11 +207,22 @@ class _Writer:
         withheld, people = int(self.outcome.wanted.yields[row]), self.setting.orders.trace(row)
         if self.setting.shifts is not None:
             people += self.setting.shifts.trace(row)
-        if not withheld:
+        held = self._held(row)
+        if not withheld and not held:
             return [*refusal.trace, *people]
         counts = dict(refusal.counts)
-        counts["CONTACT_CAP"] = counts.get("CONTACT_CAP", 0) + withheld
-        return [*(f"{code}: {count} refused" for code, count in counts.items()), *people]
+        if withheld:
+            counts["CONTACT_CAP"] = counts.get("CONTACT_CAP", 0) + withheld
+        lines = [
+            f"{code}: {count} refused" + (f"; {held[code]}" if code in held else "")
+            for code, count in counts.items()
+        ]
+        return [*lines, *people]
+
+    def _held(self, row: int) -> Mapping[str, str]:
+        """Say since when and why an account is on hold, by code; empty = the book does not say."""
+        said = self.setting.state.because
+        return {} if said is None else said[row]
 
     def _reasons(self, row: int, j: int, known: _Row) -> list[str]:
         """Say why, in plain words; never empty."""
@@ -233,6 +244,9 @@ class _Writer:
             )
         elif taken == 0 and not self.forced[row]:
             said.append(self._why_wait(row, known.refusal))
+            said += [
+                f"{why[0].upper()}{why[1:]} ({code})." for code, why in self._held(row).items()
+            ]
         if details.notes and details.notes[j] and self.reachable[row]:
             said.append(details.notes[j])
         money = self.setting.catalogue.currency
