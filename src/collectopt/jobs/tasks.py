@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from collectopt.evaluation import BacktestResult, backtest, kpis, report, rolling_cuts
 from collectopt.exceptions import InputError
+from collectopt.jobs.checking import stale
 from collectopt.models import PaymentModel
 from collectopt.policy import NextBestAction, load, sealing
 from collectopt.policy.base import MARKER, Policy
@@ -62,10 +63,13 @@ class Summary:
         Plain values for the one-line summary.
     fallbacks : dict of str to int
         Accounts that could not be decided: reason -> how many.
+    remarks : tuple of str
+        What is no fault, but worth a word.
     """
 
     facts: dict[str, Any]
     fallbacks: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def read_book(path: Path, catalogue: Catalogue | None = None) -> Ledger:
@@ -210,6 +214,7 @@ def decide(
     InputError, ArtifactError
     """
     check_file(out)
+    store = None if records is None else RecordStore(records)
     with progress.step("reading the policy"):
         policy = load(model)
     with progress.step("reading the book"):
@@ -220,14 +225,14 @@ def decide(
     if given is not None:
         run["overrides"] = given.digest
     # a finished file does not hold all that a record does
-    found = _finished(out, run) if resume and records is None else None
+    found = _finished(out, run) if resume and store is None else None
     if found is None:
         with progress.step("deciding"):
             decisions = policy.decide(ledger, as_of=moment, rng=seed, overrides=given)
         with progress.step("writing"):
-            if records is not None:
+            if store is not None:
                 inputs = fingerprints(ledger, decisions.table["account_id"], moment)
-                RecordStore(records).append(decisions, run, given, inputs)
+                store.append(decisions, run, given, inputs)
             _write(decisions, out, run, given)
         found = _Found(decisions.counts(), dict(decisions.fallbacks), float(value(decisions)))
     facts = {
@@ -238,7 +243,8 @@ def decide(
         **{name: made for name, made in run.items() if isinstance(made, str | int)},
         "out": str(out),
     }
-    return Summary(facts, found.fallbacks)
+    old = stale(ledger, moment)
+    return Summary(facts, found.fallbacks, () if old is None else (old,))
 
 
 def check_file(out: Path) -> None:

@@ -48,9 +48,9 @@ from collectopt.rules.us_uk import (
 )
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.mistakes import did_you_mean
+from collectopt.schema.tables import JURISDICTIONS
 
 _ALL = slice(None)
-JURISDICTIONS = ("none", "de", "eu", "us_regf", "uk_conc")
 
 
 @dataclass(frozen=True, eq=False)

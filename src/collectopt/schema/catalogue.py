@@ -15,12 +15,12 @@ from pydantic import (
 )
 
 from collectopt.exceptions import CatalogueError, Fault
-from collectopt.schema import mistakes
+from collectopt.schema import mistakes, shown
 from collectopt.schema.actions import ActionKind, ActionSet
 from collectopt.schema.house import House, Name, Part, wrong
 from collectopt.schema.mistakes import did_you_mean
 from collectopt.schema.stages import Stage, check_order
-from collectopt.schema.tables import CURRENCIES
+from collectopt.schema.tables import CURRENCIES, JURISDICTIONS
 from collectopt.schema.templates import Template, check_templates, read_texts
 from collectopt.schema.times import is_timezone
 
@@ -288,7 +288,7 @@ class Catalogue(Part):
     Attributes
     ----------
     horizon_days : int
-        Outcomes are counted so many days from a decision on.
+        Outcomes are counted so many days from a decision on; at least cadence_days.
     cadence_days : int
         Days from one run of decisions to the next; a contact is planned on one of them.
     discount_rate : float
@@ -363,6 +363,15 @@ class Catalogue(Part):
         if not is_timezone(self.timezone):
             hint = mistakes.zone_hint(self.timezone)
             faults += wrong("timezone", "an IANA time zone", repr(self.timezone), hint).faults
+        if self.jurisdiction not in JURISDICTIONS:
+            known, hint = ", ".join(JURISDICTIONS), did_you_mean(self.jurisdiction, JURISDICTIONS)
+            hint = hint or 'Take "none" for house rules only; policies take rules=... of your own.'
+            expected = f"one of {known}"
+            faults += wrong("jurisdiction", expected, repr(self.jurisdiction), hint).faults
+        if self.cadence_days > self.horizon_days:
+            hint = "What a contact brings would be counted no more before it goes out."
+            expected = f"at most horizon_days, {self.horizon_days}"
+            faults += wrong("cadence_days", expected, str(self.cadence_days), hint).faults
         if self.exploration is not None and "explore" not in self.model_fields_set:
             expected = "this key beside [exploration]: the largest share of accounts, as 0.05"
             faults += wrong("explore", expected, "nothing", "").faults
@@ -452,6 +461,15 @@ class Catalogue(Part):
         # The one key whose None is not what stands there if nothing is said.
         data["house"]["max_tone_step"] = self.house.max_tone_step
         return data
+
+    def __repr__(self) -> str:
+        return shown.line(self)
+
+    def __str__(self) -> str:
+        return shown.text(self)
+
+    def _repr_html_(self) -> str:
+        return shown.table(self)
 
     @property
     def channel_names(self) -> tuple[str, ...]:

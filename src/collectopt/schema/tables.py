@@ -71,6 +71,8 @@ class Table:
         return pa.schema([pa.field(c.name, c.type.arrow) for c in self.columns if not c.sparse])
 
 
+#: Laws for which there are rules; "none" = house rules alone.
+JURISDICTIONS = ("none", "de", "eu", "us_regf", "uk_conc")
 CUSTOMER_TYPES = ("consumer", "business")
 INVOICE_KINDS = ("invoice", "credit_note", "fee", "interest")
 RESPONSE_KINDS = (
