@@ -400,6 +400,8 @@ class Distress(Permission):
     person to decide. Where it is unclear why the account is late, a firmer tone does not come
     first: nobody presses who may not be able to pay.
 
+    The belief is the strict side of a fact that the ledger lacks, so it ranks as the fact does.
+
     Parameters
     ----------
     likely : float

@@ -15,6 +15,9 @@ class Precedence(IntEnum):
     ``LAW``
         The legal mask, and what cannot be done at all: consent, opt-out, hours, approval, a slot
         that is over, an address that does not exist. A rule that does not say its rank stands here.
+        So does DISTRESS, also where it goes by a belief of the policy alone: the law asks for
+        forbearance, the customer's means are a fact that no ledger holds, and what is not known
+        counts to the strict side. Nobody presses there, a person neither.
     ``OVERRIDE``
         What a person decided for the account: see :class:`collectopt.policy.Override`.
     ``CONTACT_POLICY``
