@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = attach(
         "Help": ".helping",
         "recommend": ".helping",
         "AccountRecord": ".one_record",
-        "OneChoice": ".one",
+        "OneChoice": ".one_choice",
         "OneDecision": ".one",
         "PolicyLearner": ".learner",
         "Split": ".split",

@@ -58,7 +58,8 @@ from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf, to_instant
 
 if TYPE_CHECKING:
-    from collectopt.policy.one import OneChoice, OneDecision
+    from collectopt.policy.one import OneDecision
+    from collectopt.policy.one_choice import OneChoice
     from collectopt.policy.one_record import AccountRecord
 
 #: On simulated books the log loss of later weeks is the same as with one and half a million.
