@@ -45,6 +45,7 @@ __getattr__, __dir__, __all__ = attach(
         "ContactCost": "collectopt.objective",
         "RelationshipCost": "collectopt.objective",
         "ComplaintRisk": "collectopt.objective",
+        "CreditStanding": "collectopt.objective",
         "OptOutRisk": "collectopt.objective",
     },
 )
