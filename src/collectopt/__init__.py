@@ -40,6 +40,7 @@ __getattr__, __dir__, __all__ = attach(
         "BestConstant": "collectopt.policy",
         "MarginalValue": "collectopt.policy",
         "load": "collectopt.policy",
+        "data_quality": "collectopt.policy",
         # objective
         "ExpectedRecovery": "collectopt.objective",
         "ContactCost": "collectopt.objective",
