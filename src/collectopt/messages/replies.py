@@ -26,14 +26,16 @@ from collectopt.messages.letters import Language
 from collectopt.messages.said import amount_said, day_said
 from collectopt.schema.times import AsOf
 
-_GAP = r"(?:[\s,]+(?:[\w'./-]+[\s,]+){0,6}?)"
-_COMMA, _JOINT = re.compile(r","), re.compile(r",|\b(?:und|aber|and|but)\b")
+_GAP = r"(?: (?:(?:\d+,\d+|[\w'./€£$-]+) ){0,6}?)"
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_COMMA, _JOINT = re.compile(r",(?!\d)"), re.compile(r",(?!\d)|\b(?:und|aber|and|but)\b")
 _END = re.compile(r"(?<!\d)[.;:]+(?=\s|$)|[!?]+|\n+")
 _QUOTED = re.compile(
     r"^\s*(>.*|-{2,}\s*(original|urspr|forwarded|weitergeleitet).*|(von|from|gesendet|sent):.*"
     r"|(am|on)\b.{0,80}\b(schrieb|wrote)\b.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
+_SLIPS = re.compile(r"\b(?:nich|net|ned|(?:ca|do|wo|did|does|is|was|have|has|had|could|would)nt)\b")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "’": "'", "`": "'"})
 
 
@@ -144,11 +146,12 @@ def read_reply(text: str, language: Language, on: date | None = None) -> Reading
     plain = _plain(_QUOTED.sub("", text))
     sentences = list(_sentences(plain))
     found = [hit for words in _words(language) for s in sentences for hit in _hits(s, words)]
-    if any(hit.kind.firm for hit in found):
-        beside = _words(language)[0].contrasts.search(plain)
-        found = [h if h.sure and not (beside and h.kind.firm) else h.unsure() for h in found]
-    if len(plain.split()) > _book()["longest"]:
-        found = [h if h.kind.careful else h.unsure() for h in found]
+    own = _words(language)[0]
+    more = own.contrasts.search(plain) is not None
+    other = more or any(h.kind.plain for h in found) and not own.understood(plain)
+    found = [
+        h.unsure() if (h.kind.firm and more) or (h.kind.plain and other) else h for h in found
+    ]
     return _decided(found, language, on)
 
 
@@ -156,6 +159,7 @@ def read_reply(text: str, language: Language, on: date | None = None) -> Reading
 class _Kind:
     name: ReplyKind
     careful: bool = False
+    plain: bool = False
     firm: bool = False
     sure: bool = False
     hold: str | None = None
@@ -185,6 +189,14 @@ class _Words:
     conditions: re.Pattern[str]
     hedges: re.Pattern[str]
     contrasts: re.Pattern[str]
+    titles: re.Pattern[str]
+    small: frozenset[str]
+
+    def understood(self, text: str) -> bool:
+        """Whether a reply has no word that might say something else."""
+        bare = re.sub(r"\b\d\S*", " ", self.titles.sub(" ", text))
+        words = _WORD.findall(bare)
+        return all(word in self.small for word in words)
 
 
 def _decided(found: list[_Hit], language: Language, on: date | None) -> Reading:
@@ -249,7 +261,13 @@ def _sentences(text: str) -> Iterator[tuple[str, bool]]:
 def _plain(text: str) -> str:
     """Small letters, umlauts written out, one blank between words, lines kept."""
     text = unicodedata.normalize("NFKC", text).lower().translate(_UMLAUTS)
+    text = _SLIPS.sub(lambda m: _slip(m.group()), text)
     return "\n".join(" ".join(line.split()) for line in text.splitlines())
+
+
+def _slip(word: str) -> str:
+    """Mend what is often written without its mark, or its last letter."""
+    return "nicht" if word in {"nich", "net", "ned"} else f"{word[:-2]}n't"
 
 
 @cache
@@ -281,8 +299,9 @@ def _read(language: Language, *, own: bool) -> _Words:
             rules += [(kind, _compiled(text), key == "always") for text in entry.get(key, ())]
         if "unless" in entry:
             unless[kind.name] = _compiled("|".join(entry["unless"]))
-    marks = ("negators", "denials", "conditions", "hedges", "contrasts")
-    return _Words(tuple(rules), unless, *(_compiled(table[mark]) for mark in marks))
+    named = ("negators", "denials", "conditions", "hedges", "contrasts", "titles")
+    small = frozenset(table["small"].split())
+    return _Words(tuple(rules), unless, *(_compiled(table[name]) for name in named), small)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
