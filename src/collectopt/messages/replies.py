@@ -32,7 +32,7 @@ _COMMA, _JOINT = re.compile(r",(?!\d)"), re.compile(r",(?!\d)|\b(?:und|aber|and|
 _END = re.compile(r"(?<!\d)[.;:]+(?=\s|$)|[!?]+|\n+")
 _QUOTED = re.compile(
     r"^\s*(>.*|-{2,}\s*(original|urspr|forwarded|weitergeleitet).*|(von|from|gesendet|sent):.*"
-    r"|(am|on)\b.{0,80}\b(schrieb|wrote)\b.*)$",
+    r"|(am|on)\b.{0,80}\b(schrieb|wrote)\b.*:)\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _SLIPS = re.compile(r"\b(?:nich|net|ned|(?:ca|do|wo|did|does|is|was|have|has|had|could|would)nt)\b")
@@ -70,6 +70,8 @@ class Reading:
         Of a promise.
     hold : str or None
         Kind of hold that a person may want to set; nothing sets it.
+    means : tuple of str
+        Channels that the wish for no more messages names; none = all are meant.
     """
 
     kind: ReplyKind
@@ -78,12 +80,20 @@ class Reading:
     due_on: date | None = None
     amount: Decimal | None = None
     hold: str | None = None
+    means: tuple[str, ...] = ()
 
-    def row(self, account_id: str, at: AsOf, contact_id: str | None = None) -> dict[str, Any]:
+    def row(
+        self,
+        account_id: str,
+        at: AsOf,
+        contact_id: str | None = None,
+        channel: str | None = None,
+    ) -> dict[str, Any]:
         """Give a row for the ledger's table of responses.
 
-        Kinds for which that table has no word of their own become "answered". An opt-out bans the
-        channel of the contact; without one, all.
+        Kinds for which that table has no word of its own become "answered". An opt-out bans the
+        channel of its contact; one that speaks of another channel is given without the contact,
+        and bans all: the strict side, until a person has read it.
 
         Parameters
         ----------
@@ -92,10 +102,14 @@ class Reading:
             When the reply came in.
         contact_id : str or None
             The message that it answers.
+        channel : str or None
+            The channel of that message.
         """
         response = "answered"
         if self.kind is not ReplyKind.UNKNOWN:
             response = str(_book()["kinds"][self.kind.value]["response"])
+        if self.kind is ReplyKind.STOP and set(self.means) - {channel}:
+            contact_id = None
         return {
             "account_id": account_id,
             "at": at,
@@ -148,10 +162,8 @@ def read_reply(text: str, language: Language, on: date | None = None) -> Reading
     found = [hit for words in _words(language) for s in sentences for hit in _hits(s, words)]
     own = _words(language)[0]
     more = own.contrasts.search(plain) is not None
-    other = more or any(h.kind.plain for h in found) and not own.understood(plain)
-    found = [
-        h.unsure() if (h.kind.firm and more) or (h.kind.plain and other) else h for h in found
-    ]
+    other = more or (any(h.kind.plain for h in found) and not own.understood(plain))
+    found = [h.unsure() if (h.kind.firm and more) or (h.kind.plain and other) else h for h in found]
     return _decided(found, language, on)
 
 
@@ -212,11 +224,23 @@ def _decided(found: list[_Hit], language: Language, on: date | None) -> Reading:
         if kind.name is ReplyKind.PROMISE:
             due = None if on is None else day_said(said, language, on)
             amount = amount_said(said)
+        means = _means(said) if kind.name is ReplyKind.STOP else ()
         why = f"{kind.name.value}: " + ", ".join(map(repr, phrases))
-        return Reading(kind.name, phrases, why, due, amount, kind.hold)
+        return Reading(kind.name, phrases, why, due, amount, kind.hold, means)
     named = ", ".join(dict.fromkeys(f"{h.kind.name.value} ({h.phrase!r})" for h in sure or rivals))
     why = f"conflict: {named}" if kinds else f"unsure: {named}" if rivals else "no phrase known"
     return Reading(ReplyKind.UNKNOWN, tuple(h.phrase for h in rivals), why)
+
+
+def _means(text: str) -> tuple[str, ...]:
+    """Channels that a sentence names, in any language."""
+    tables = [_book()[language.value]["means"] for language in Language]
+    named = [name for table in tables for name in table if _whole(table[name]).search(text)]
+    return tuple(dict.fromkeys(named))
+
+
+def _whole(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{pattern})\b")
 
 
 def _hits(sentence: tuple[str, bool], words: _Words) -> Iterator[_Hit]:
@@ -299,9 +323,14 @@ def _read(language: Language, *, own: bool) -> _Words:
             rules += [(kind, _compiled(text), key == "always") for text in entry.get(key, ())]
         if "unless" in entry:
             unless[kind.name] = _compiled("|".join(entry["unless"]))
-    named = ("negators", "denials", "conditions", "hedges", "contrasts", "titles")
+    negators, denials, conditions, hedges, contrasts, titles = (
+        _compiled(table[name])
+        for name in ("negators", "denials", "conditions", "hedges", "contrasts", "titles")
+    )
     small = frozenset(table["small"].split())
-    return _Words(tuple(rules), unless, *(_compiled(table[name]) for name in named), small)
+    return _Words(
+        tuple(rules), unless, negators, denials, conditions, hedges, contrasts, titles, small
+    )
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
