@@ -12,8 +12,9 @@ from collectopt.messages import Language, in_words
 from collectopt.models.external import Followed, Lift, Place
 from collectopt.objective import ContactCost, CreditStanding, ExpectedRecovery, default_objective
 from collectopt.policy import NextBestAction, load
-from collectopt.policy.handover import Outside
-from collectopt.schema import Catalogue, Forecast, Ledger, Snapshot
+from collectopt.policy.handover import Outside, Pricing
+from collectopt.rules import Layout, State
+from collectopt.schema import ActionKind, Catalogue, Forecast, Ledger, Snapshot
 
 AS_OF = datetime(2026, 2, 5, 6, tzinfo=UTC)
 BASE = {
@@ -116,6 +117,17 @@ def test_a_price_is_deducted_from_what_a_step_is_worth_now(kit, ledger):
         assert sum(terms.values()) == pytest.approx(row["value"]) == pytest.approx(after[account])
 
 
+def test_agency_and_court_leave_a_mark_and_to_stop_does_not(ledger):
+    spec = {**BASE, "court": {}, "stop": {}, "value": {"credit_standing_cost": 10.0}}
+    catalogue = Catalogue.from_dict(spec)
+    state = State.of(Snapshot(ledger, AS_OF), catalogue, Layout.of(catalogue.actions))
+    pricing = Pricing(state, CreditStanding() * -1.0, catalogue, np.zeros(2))
+    none = np.zeros(2)
+    # nothing is known of why they are late: twice the price, half of it for the firm
+    for kind, euros in (("AGENCY", [-10, -20]), ("COURT", [-10, -20]), ("STOP", [0, 0])):
+        assert pricing.euros(ActionKind[kind], none, none).tolist() == euros
+
+
 def test_the_less_is_clear_the_dearer_it_is(kit, ledger):
     clear, unclear = (worth(policy_of(kit, ledger, 12.0, doubt=d), ledger) for d in (0.0, 1.0))
     assert all(unclear[a] < clear[a] for a in PEOPLE)
@@ -156,6 +168,16 @@ def test_it_has_its_frontier(kit, ledger):
     found = pareto(policy, ledger, AS_OF, term=CreditStanding(), weights=(0.0, 1.0, 30.0)).table
     assert found["CreditStanding"].tolist() == pytest.approx([27.0, 27.0, 0.0])
     assert found["contacts"].tolist() == [2, 2, 0]
+
+
+def test_one_account_at_a_time_it_is_priced_alike(kit, ledger):
+    policy = policy_of(kit, ledger, price=12.0)
+    fast, decisions = policy.prepare(), policy.decide(ledger, AS_OF)
+    for name, record in fast.records(ledger, AS_OF).items():
+        one = fast.decide(record, rng=0)
+        assert one.channel == "agency"
+        assert dict(one.terms) == pytest.approx(dict(decisions.explain(name).terms))
+        assert one.terms["-CreditStanding()"] < 0
 
 
 def test_one_account_at_a_time_and_after_saving_it_is_the_same(tmp_path, ledger):
