@@ -127,10 +127,14 @@ def init(
 @app.command()
 def validate(book: Book, config: Config = None, as_json: Json = False) -> None:
     """Check a book and list every fault."""
-    from collectopt.jobs.tasks import read_book
+    from collectopt.jobs.tasks import quality, read_book
 
-    ledger = read_book(book, _catalogue(config) if config else None)
+    catalogue = _catalogue(config) if config else None
+    ledger = read_book(book, catalogue)
     facts = {"command": "validate", "valid": True, "fingerprint": ledger.fingerprint}
+    found = None if catalogue is None else quality(ledger, catalogue)
+    if found is not None:
+        facts["data_quality"] = found
     sizes = {name: len(ledger.table(name)) for name in _TABLES}
     if as_json:
         remarks = [str(remark) for remark in ledger.remarks]
@@ -140,6 +144,8 @@ def validate(book: Book, config: Config = None, as_json: Json = False) -> None:
     Console().print(_table("The book is sound", ["table", "rows"], rows))
     for remark in ledger.remarks:
         typer.echo(f"remark: {remark}")
+    if found is not None:
+        typer.echo(f"data quality: {_text(found)}")
 
 
 @app.command()

@@ -96,7 +96,8 @@ class NextBestAction(Policy):
         A model of effects on the chance to pay; None takes ``ResponseModel(room=True)``. Beside a
         `ResponseModel` another one with the same options learns what actions bring in the end.
     objective : Objective or None
-        None takes ``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``.
+        None takes ``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``,
+        and deducts ``CreditStanding()`` where the catalogue has a ``credit_standing_cost``.
     rules : Rules or None
         None takes those of the catalogue.
     """
@@ -121,7 +122,8 @@ class NextBestAction(Policy):
             )
         self.payment = payment
         self.response = response
-        self.objective = _checked(default_objective() if objective is None else objective)
+        priced = bool(catalogue.value.credit_standing_cost)
+        self.objective = _checked(default_objective(priced) if objective is None else objective)
         self.payment_: Any = None
         self.effects_: Effects | None = None
         self.harm_: Harm | None = None
