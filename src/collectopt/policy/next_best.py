@@ -29,7 +29,7 @@ from collectopt.policy.engine import (
     Setting,
     choose,
 )
-from collectopt.policy.guard import Kept, Scene, judge, segments
+from collectopt.policy.guard import GUARD, Kept, Scene, bar, judge, segments
 from collectopt.policy.handover import (
     HandoverCase,
     Outside,
@@ -100,6 +100,9 @@ class NextBestAction(Policy):
         and deducts ``CreditStanding()`` where the catalogue has a ``credit_standing_cost``.
     rules : Rules or None
         None takes those of the catalogue.
+    guard : float
+        Standard errors by which individual effects have to beat the best of the ladder, effects
+        alike for everybody and doing nothing, segment by segment; with 2 most fall back.
     """
 
     kind: ClassVar[str] = "next_best_action"
@@ -111,8 +114,11 @@ class NextBestAction(Policy):
         response: Any = None,
         objective: Objective | None = None,
         rules: Rules | None = None,
+        *,
+        guard: float = GUARD,
     ) -> None:
         super().__init__(catalogue, rules)
+        self.guard = bar(guard)
         if payment is not None and not isinstance(payment, Payment):
             raise InputError.of(
                 "NextBestAction",
@@ -161,7 +167,9 @@ class NextBestAction(Policy):
         self.delays_ = reasons.fitted(ledger, moment)  # the guard plays by the rule DISTRESS, too
         effects, evidence = learn(self.response, ledger, moment, self.catalogue)
         if evidence is not None:
-            verdict = judge(evidence.held_out, evidence.snapshot, partial(self._scene, evidence))
+            verdict = judge(
+                evidence.held_out, evidence.snapshot, partial(self._scene, evidence), self.guard
+            )
             effects = replace(effects, verdict=verdict)
         self.effects_ = effects
         self.outside_ = Outside.learn(ledger, moment, self.catalogue, payment)
