@@ -128,14 +128,16 @@ def init(
 def validate(book: Book, config: Config = None, as_json: Json = False) -> None:
     """Check a book and list every fault."""
     from collectopt.jobs.checking import consents
-    from collectopt.jobs.tasks import read_book
+    from collectopt.jobs.tasks import quality, read_book
 
     catalogue = _catalogue(config) if config else None
     ledger = read_book(book, catalogue)
-    remarks = [
-        str(r) for r in (*ledger.remarks, *(consents(ledger, catalogue) if catalogue else ()))
-    ]
+    strict = () if catalogue is None else consents(ledger, catalogue)
+    remarks = [str(remark) for remark in (*ledger.remarks, *strict)]
     facts = {"command": "validate", "valid": True, "fingerprint": ledger.fingerprint}
+    found = None if catalogue is None else quality(ledger, catalogue)
+    if found is not None:
+        facts["data_quality"] = found
     sizes = {name: len(ledger.table(name)) for name in _TABLES}
     if as_json:
         typer.echo(json.dumps({**facts, "rows": sizes, "remarks": remarks}))
@@ -144,6 +146,8 @@ def validate(book: Book, config: Config = None, as_json: Json = False) -> None:
     Console().print(_table("The book is sound", ["table", "rows"], rows))
     for remark in remarks:
         typer.echo(f"remark: {remark}")
+    if found is not None:
+        typer.echo(f"data quality: {_text(found)}")
 
 
 @app.command()

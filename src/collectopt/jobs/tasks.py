@@ -28,6 +28,7 @@ from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.decisions import SCHEMA, Decisions
 from collectopt.schema.fingerprints import fingerprints
 from collectopt.schema.ledger import Ledger
+from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import to_instant
 
 if TYPE_CHECKING:
@@ -75,6 +76,25 @@ class Summary:
 def read_book(path: Path, catalogue: Catalogue | None = None) -> Ledger:
     """Read a folder of parquet files; raises InputError with every fault."""
     return Ledger.from_parquet(path, catalogue=catalogue)
+
+
+def quality(ledger: Ledger, catalogue: Catalogue) -> dict[str, Any] | None:
+    """Sum up the quality of the data as of the end of the book; None: nothing is open then.
+
+    Returns
+    -------
+    dict or None
+        See `DataQuality.summary`.
+    """
+    from collectopt.evaluation.splits import last_fact
+    from collectopt.policy import data_quality
+
+    try:
+        end = last_fact(ledger)
+    except InputError:  # a book without any fact
+        return None
+    found = data_quality(Snapshot(ledger, end), catalogue)
+    return {**found.summary(), "score": round(found.summary()["score"], 4)} if len(found) else None
 
 
 def train(

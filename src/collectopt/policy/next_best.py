@@ -29,7 +29,7 @@ from collectopt.policy.engine import (
     Setting,
     choose,
 )
-from collectopt.policy.guard import Kept, Scene, judge, segments
+from collectopt.policy.guard import GUARD, Kept, Scene, bar, judge, segments
 from collectopt.policy.handover import (
     HandoverCase,
     Outside,
@@ -45,7 +45,7 @@ from collectopt.policy.plan import Plan
 from collectopt.policy.plans import Assessment, evaluate_for
 from collectopt.policy.preferences import preferences
 from collectopt.policy.risks import learn_harm
-from collectopt.policy.shifting import no_shifts
+from collectopt.policy.shifting import unshifted
 from collectopt.policy.timing import marks, mean_days
 from collectopt.policy.valued import LadderCase, ValuedCase
 from collectopt.rules.layout import Layout
@@ -59,7 +59,8 @@ from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf, to_instant
 
 if TYPE_CHECKING:
-    from collectopt.policy.one import OneChoice, OneDecision
+    from collectopt.policy.one import OneDecision
+    from collectopt.policy.one_choice import OneChoice
     from collectopt.policy.one_record import AccountRecord
 
 #: On simulated books the log loss of later weeks is the same as with one and half a million.
@@ -96,9 +97,13 @@ class NextBestAction(Policy):
         A model of effects on the chance to pay; None takes ``ResponseModel(room=True)``. Beside a
         `ResponseModel` another one with the same options learns what actions bring in the end.
     objective : Objective or None
-        None takes ``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``.
+        None takes ``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``,
+        and deducts ``CreditStanding()`` where the catalogue has a ``credit_standing_cost``.
     rules : Rules or None
         None takes those of the catalogue.
+    guard : float
+        Standard errors by which individual effects have to beat the best of the ladder, effects
+        alike for everybody and doing nothing, segment by segment; with 2 most fall back.
     """
 
     kind: ClassVar[str] = "next_best_action"
@@ -110,8 +115,11 @@ class NextBestAction(Policy):
         response: Any = None,
         objective: Objective | None = None,
         rules: Rules | None = None,
+        *,
+        guard: float = GUARD,
     ) -> None:
         super().__init__(catalogue, rules)
+        self.guard = bar(guard)
         if payment is not None and not isinstance(payment, Payment):
             raise InputError.of(
                 "NextBestAction",
@@ -121,7 +129,8 @@ class NextBestAction(Policy):
             )
         self.payment = payment
         self.response = response
-        self.objective = _checked(default_objective() if objective is None else objective)
+        priced = bool(catalogue.value.credit_standing_cost)
+        self.objective = _checked(default_objective(priced) if objective is None else objective)
         self.payment_: Any = None
         self.effects_: Effects | None = None
         self.harm_: Harm | None = None
@@ -159,7 +168,9 @@ class NextBestAction(Policy):
         self.delays_ = reasons.fitted(ledger, moment)  # the guard plays by the rule DISTRESS, too
         effects, evidence = learn(self.response, ledger, moment, self.catalogue)
         if evidence is not None:
-            verdict = judge(evidence.held_out, evidence.snapshot, partial(self._scene, evidence))
+            verdict = judge(
+                evidence.held_out, evidence.snapshot, partial(self._scene, evidence), self.guard
+            )
             effects = replace(effects, verdict=verdict)
         self.effects_ = effects
         self.outside_ = Outside.learn(ledger, moment, self.catalogue, payment)
@@ -299,8 +310,7 @@ class NextBestAction(Policy):
         """
         from collectopt.policy.one import OneDecision
 
-        no_shifts(self.catalogue)
-        return OneDecision(self, prices)
+        return OneDecision(unshifted(self), prices)
 
     def decide_one(
         self, record: AccountRecord, now: AsOf | None = None, rng: int | np.random.Generator = 0

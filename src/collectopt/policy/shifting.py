@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from collectopt.exceptions import InputError
 from collectopt.rules.state import State
 from collectopt.schema.actions import ActionSet
-from collectopt.schema.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from collectopt.policy.next_best import NextBestAction
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -149,14 +152,14 @@ def siblings(actions: ActionSet) -> Ints:
     return found
 
 
-def no_shifts(catalogue: Catalogue) -> None:
-    """Refuse a catalogue whose table of tones shifts: one decision at a time does not know it.
+def unshifted(policy: NextBestAction) -> NextBestAction:
+    """Give the policy, unless its table of tones shifts: one decision at a time does not know it.
 
     Raises
     ------
     InputError
     """
-    if any(entry.offset for entry in catalogue.house.tones or ()):
+    if any(entry.offset for entry in policy.catalogue.house.tones or ()):
         raise InputError.of(
             "prepare",
             "house.tones",
@@ -164,3 +167,4 @@ def no_shifts(catalogue: Catalogue) -> None:
             found="an offset",
             hint="Decide with policy.decide, or set highest instead.",
         )
+    return policy

@@ -214,10 +214,13 @@ class Value(Part):
         EUR a complaint.
     lifetime_value : float
         EUR a customer for whom the ledger has no lifetime_value.
+    credit_standing_cost : float or None
+        EUR of harm to a consumer that an agency or a court order does; None = not priced.
     """
 
     complaint_cost: Euro = 12.0
     lifetime_value: Euro = 0.0
+    credit_standing_cost: Euro | None = None
 
 
 class External(Part):

@@ -25,6 +25,7 @@ EXAMPLES: dict[str, Any] = {
     "limits.budget": 5000.0,
     "limits.minutes": 2400.0,
     "limits.harshness": 500.0,
+    "value.credit_standing_cost": 200.0,
     "exploration.budget": 20.0,
     "exploration.max_loss": 2.0,
     "exploration.temperature": 1.0,
