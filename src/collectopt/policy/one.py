@@ -256,6 +256,22 @@ class OneDecision:
         cost, tone, contact = self.of_action
         return cost[:, columns], tone[:, columns], contact[:, columns]
 
+    def of_classes(self, values: Floats, allowed: Bools) -> list[list[float]]:
+        """Give worth, and number, of the best permitted action of each class; to wait is worth 0.
+
+        Parameters
+        ----------
+        values : (K,) float64
+        allowed : (K,) bool
+        """
+        padded = np.full(len(values) + 1, -np.inf)
+        np.copyto(padded[:-1], values, where=allowed)
+        padded[0] = 0.0
+        table = padded[self.grid]
+        at = table.argmax(axis=1)
+        every = np.arange(len(at))
+        return [table[every, at].tolist(), self.grid[every, at].tolist()]
+
     # -- laid out once -----------------------------------------------------------------------
 
     def _models(self) -> None:
@@ -304,8 +320,7 @@ class OneDecision:
         # a tie goes to what takes less
         turn = np.lexsort(self.usage.T[::-1]) if usage.shape[1] else np.arange(len(self.members))
         self.turn = turn.tolist()
-        passive = np.isin(self.actions.kind, (ActionKind.WAIT, ActionKind.STOP))
-        self.passive = np.flatnonzero(passive)
+        self.passive = np.isin(self.actions.kind, (ActionKind.WAIT, ActionKind.STOP))
         contact = self.actions.is_contact
         self.channel = np.where(contact, self.actions.channel, -1).astype(np.int64)
         channels = range(len(self.actions.channels))
@@ -414,17 +429,14 @@ class OneDecision:
 
     def _wanted(self, case: Case, judged: Judged, *, known: bool) -> list[list[float]]:
         """Give worth, and number, of the best permitted action of each class; as `OneCase.best`."""
-        padded = np.full(len(self.actions) + 1, -np.inf)
-        values = padded[:-1]
+        allowed, values = judged.allowed, np.zeros(len(self.actions))
         if known and not judged.bound:
-            np.copyto(values, case.values(_ROW)[0], where=judged.allowed)
-        elif known and len(self.passive) > 1:
-            values[self.passive] = case.values(_ROW, self.passive)[0]
-        values[0] = 0.0
-        table = padded[self.grid]
-        at = table.argmax(axis=1)
-        every = np.arange(len(at))
-        return [table[every, at].tolist(), self.grid[every, at].tolist()]
+            values = case.values(_ROW)[0]
+        else:
+            allowed = self.passive & known
+            if known and allowed.sum() > 1:
+                values[allowed] = case.values(_ROW, np.flatnonzero(allowed))[0]
+        return self.of_classes(values, allowed)
 
     def _drawn(self, greedy: int, judged: Judged, chance: _Chance, u: tuple[float, ...]) -> int:
         """Give the action that an account which is drawn tries."""

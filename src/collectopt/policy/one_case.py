@@ -72,18 +72,23 @@ class OneCase(ValuedCase):
     def best(self, allowed: Bools) -> list[list[float]] | None:
         """Worth, and number, of the best permitted action of each class; two lists of G.
 
-        None: a term is not known here, or there is no compiled code; then `values` says it all.
+        None: a term is not known here; then `values` says it all.
         """
         one = self.one
-        if one.kernels is None or not self.is_plain:
+        if not self.is_plain:
             return None
-        first, second = self.factors
-        money = sum(self.gains), one.prices.worth(self.lifetime_value), self.p_wait
-        told = (*money, second is not None)
-        prices = self._priced().prices
-        one.kernels.best_of_classes(prices, first, second or first, told, allowed, one.found)
-        self.effects, best = one.found
-        return best.tolist()
+        gain, worth = sum(self.gains), one.prices.worth(self.lifetime_value)
+        prices, (first, second) = self._priced().prices, self.factors
+        if one.kernels is not None:
+            told = gain, worth, self.p_wait, second is not None
+            one.kernels.best_of_classes(prices, first, second or first, told, allowed, one.found)
+            self.effects, best = one.found
+            return best.tolist()
+        theta, phi = second or first
+        effect = (theta @ phi.T)[0]
+        if second is None:
+            effect = np.minimum(np.maximum(self.p_wait + effect, 0.0), 1.0) - self.p_wait
+        return one.of_classes(gain * effect + prices.flat + worth * prices.by_worth, allowed)
 
     def detail(self, k: int) -> Detail:
         """Give what is said of one action; of plain terms without looking at the others."""
