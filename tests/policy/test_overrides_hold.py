@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from collectopt.exceptions import InputError
 from collectopt.policy import NextBestAction, Overrides
 from collectopt.rules import Layout, Rules, State
-from collectopt.schema import ActionKind, Snapshot
+from collectopt.schema import ActionKind, Catalogue, Ledger, Snapshot
 
 SEEDS = st.integers(0, 10**6)
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # a book does not shrink
@@ -238,3 +238,47 @@ def test_harshness_is_within_the_limit_wherever_the_orders_alone_are(kit, seed):
     assert total <= max(limit, own)
     beyond = any(BEYOND in r["reasons"] for r in rows)
     assert beyond or own <= limit
+
+
+NUMBERS = ("p_pay", "p_pay_if_wait", "expected_recovery", "uplift", "cost", "value", "propensity")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("tones", [[], [{"offset": 1}]])
+def test_one_decision_at_a_time_obeys_as_a_run_does(kit, seed, tones):
+    frames = kit.frames(seed, n=6, explore=0.2)
+    catalogue = Catalogue.from_dict({**frames.catalogue, "house": {"tones": tones}})
+    policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue)).fit(
+        frames.ledger(), frames.as_of
+    )
+    overrides = random_overrides(frames, np.random.default_rng(seed))
+    fast, kinds = policy.prepare(), Counter()
+    for account in kit.Plain(frames).with_open_claim():
+        rows = {name: [r for r in table if r["account_id"] == account]
+                for name, table in frames.tables.items()}  # fmt: skip
+        ledger = Ledger.from_frames(**{name: mine for name, mine in rows.items() if mine})
+        mine = Overrides(tuple(o for o in overrides.overrides if o.account_id == account),
+                         tuple(a for a in overrides.approvals if a.account_id == account))  # fmt: skip
+        [row] = policy.decide(ledger, frames.as_of, 3, overrides=mine).table.to_pylist()
+        record = fast.records(ledger, frames.as_of)[account]
+        choice = fast.decide(record, rng=3, overrides=mine)
+        for name, found in vars(choice).items():
+            if name in NUMBERS:
+                assert found == pytest.approx(row[name], rel=1e-11, abs=1e-13, nan_ok=True), name
+            elif name != "terms":
+                assert (list(found) if isinstance(found, tuple) else found) == row[name], name
+        kinds += Counter(line.split(":")[0] for line in choice.rule_trace)
+    assert kinds["OVERRIDE"]
+    assert bool(kinds["TONE_OFFSET"]) <= bool(tones)
+
+
+def test_one_decision_refuses_orders_that_are_none(kit):
+    frames = kit.frames(1, n=3)
+    catalogue = frames.parsed()
+    policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue)).fit(
+        frames.ledger(), frames.as_of
+    )
+    fast = policy.prepare()
+    record = next(iter(fast.records(frames.ledger(), frames.as_of).values()))
+    with pytest.raises(InputError, match="Overrides or None"):
+        fast.decide(record, overrides="force")

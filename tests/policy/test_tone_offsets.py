@@ -189,20 +189,6 @@ def test_wrong_entries_are_refused():
             catalogue(entry)
 
 
-def test_one_decision_at_a_time_refuses_it(kit):
-    frames = kit.frames(3, explore=0.0)
-    cat = frames.parsed()
-    shifted = co.Catalogue.from_dict({**frames.catalogue, "house": {"tones": [{"offset": 1}]}})
-    for each in (cat, shifted):
-        policy = NextBestAction(each, payment=kit.Payment(), response=kit.Response(each))
-        policy.fit(frames.ledger(), frames.as_of)
-        if each is cat:
-            policy.prepare()
-        else:
-            with pytest.raises(InputError, match="has no offset"):
-                policy.prepare()
-
-
 # Limits, rules, chance --------------------------------------------------------------------------
 
 

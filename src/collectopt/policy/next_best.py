@@ -20,16 +20,9 @@ from collectopt.models.overlap import Overlap
 from collectopt.objective import Objective, default_objective, from_dict
 from collectopt.policy import reasons
 from collectopt.policy.base import Policy
-from collectopt.policy.effects import Effects, Evidence, learn
-from collectopt.policy.engine import (
-    Bools,
-    Case,
-    Floats,
-    Ints,
-    Setting,
-    choose,
-)
-from collectopt.policy.guard import GUARD, Kept, Scene, bar, judge, segments
+from collectopt.policy.effects import Effects, learn
+from collectopt.policy.engine import Bools, Case, Floats
+from collectopt.policy.guard import GUARD, bar, judge, segments
 from collectopt.policy.handover import (
     HandoverCase,
     Outside,
@@ -41,11 +34,12 @@ from collectopt.policy.handover import (
 )
 from collectopt.policy.helping import recommend
 from collectopt.policy.ladder import FixedLadder
+from collectopt.policy.overrides import Overrides
 from collectopt.policy.plan import Plan
 from collectopt.policy.plans import Assessment, evaluate_for
+from collectopt.policy.playing import lifetime_value, scene
 from collectopt.policy.preferences import preferences
 from collectopt.policy.risks import learn_harm
-from collectopt.policy.shifting import unshifted
 from collectopt.policy.timing import marks, mean_days
 from collectopt.policy.valued import LadderCase, ValuedCase
 from collectopt.rules.layout import Layout
@@ -169,7 +163,7 @@ class NextBestAction(Policy):
         effects, evidence = learn(self.response, ledger, moment, self.catalogue)
         if evidence is not None:
             verdict = judge(
-                evidence.held_out, evidence.snapshot, partial(self._scene, evidence), self.guard
+                evidence.held_out, evidence.snapshot, partial(scene, self, evidence), self.guard
             )
             effects = replace(effects, verdict=verdict)
         self.effects_ = effects
@@ -310,10 +304,15 @@ class NextBestAction(Policy):
         """
         from collectopt.policy.one import OneDecision
 
-        return OneDecision(unshifted(self), prices)
+        return OneDecision(self, prices)
 
     def decide_one(
-        self, record: AccountRecord, now: AsOf | None = None, rng: int | np.random.Generator = 0
+        self,
+        record: AccountRecord,
+        now: AsOf | None = None,
+        rng: int | np.random.Generator = 0,
+        *,
+        overrides: Overrides | None = None,
     ) -> OneChoice:
         """Decide for one account at once; the first call lays the policy out.
 
@@ -321,7 +320,7 @@ class NextBestAction(Policy):
         """
         if self._one is None or self._one.policy is not self or self._one.version != self.version:
             self._one = self.prepare()
-        return self._one.decide(record, now, rng)
+        return self._one.decide(record, now, rng, overrides=overrides)
 
     def _aware(self, snapshot: Snapshot, state: State) -> State:
         return reasons.aware(self.delays_, snapshot, state)
@@ -405,44 +404,6 @@ class NextBestAction(Policy):
         layout = Layout.of(self.catalogue.actions)
         return self._aware(snapshot, State.of(snapshot, self.catalogue, layout)), layout
 
-    def _scene(self, evidence: Evidence, rows: Ints, share: Floats) -> Scene:
-        """Play one moment of the log with effects of each account learnt from others."""
-        catalogue, held_out, phi = self.catalogue, evidence.held_out, evidence.phi
-        snapshot = evidence.snapshot.take(rows)
-        state, layout = self._facts(snapshot)
-        setting = Setting(snapshot, catalogue, self.rules, layout, state, 0.0, 0, "")
-        nothing = np.zeros((1, phi.shape[1]))
-        days = np.full(len(rows), catalogue.horizon_days / 2.0)
-
-        def case(theta: Floats) -> ValuedCase:
-            outlook = Outlook(
-                snapshot=snapshot,
-                actions=catalogue.actions,
-                p_wait=evidence.p_wait[rows],
-                open_amount=state.open_amount,
-                theta=nothing if evidence.of_proceeds else theta,
-                phi=phi,
-                days=days,
-                horizon_days=catalogue.horizon_days,
-                lifetime_value=_lifetime_value(snapshot),
-                proceeds=(theta, phi) if evidence.of_proceeds else None,
-            )
-            return ValuedCase(outlook, state, self.objective, catalogue, "", harm=self.harm_)
-
-        alike, individual = held_out.alike[rows], held_out.individual[rows]
-        cases = [case(theta) for theta in (nothing, alike, individual)]
-
-        def worth(action: Ints) -> Floats:
-            every = slice(0, len(action))
-            values = [self.objective.values(one.taken(every, action))[:, 0] for one in cases]
-            return np.column_stack([values[0], *np.diff(values, axis=0)])
-
-        some, more = share[:, :1] * alike, share[:, 1:] * (individual - alike)
-        ladder = FixedLadder(catalogue, rules=self.rules)._case(snapshot, state)[0]  # noqa: SLF001
-        rivals = {Kept.ALIKE: case(some), Kept.INDIVIDUAL: case(some + more), Kept.LADDER: ladder}
-        played = {kept: choose(setting, rival).greedy for kept, rival in rivals.items()}
-        return Scene(segments(snapshot), played, worth)
-
     @property
     def overlap_(self) -> Overlap | None:
         """How open the log's choices were; None where propensities were known, or few rows."""
@@ -467,7 +428,7 @@ class NextBestAction(Policy):
         return HandoverCase(case, found, self._pricing(snapshot, state)), why
 
     def _pricing(self, snapshot: Snapshot, state: State) -> Pricing:
-        return Pricing(state, self.objective, self.catalogue, _lifetime_value(snapshot))
+        return Pricing(state, self.objective, self.catalogue, lifetime_value(snapshot))
 
     def _worths(self, snapshot: Snapshot, state: State) -> Worths | None:
         """Value an agency, a court and to stop; None: the catalogue has none of them."""
@@ -507,7 +468,7 @@ class NextBestAction(Policy):
             phi=phi,
             days=mean_days,
             horizon_days=days,
-            lifetime_value=_lifetime_value(snapshot),
+            lifetime_value=lifetime_value(snapshot),
             proceeds=proceeds,
         )
 
@@ -563,12 +524,6 @@ class NextBestAction(Policy):
                     "policy cannot be saved."
                 )
         self._write_models(folder)
-
-
-def _lifetime_value(snapshot: Snapshot) -> Floats:
-    """EUR, (n,); nan where it is not known."""
-    worth = snapshot.ledger.accounts["lifetime_value"].take(snapshot.rows["account"])
-    return worth.to_numpy(zero_copy_only=False).astype(np.float64)
 
 
 def _checked(objective: Objective) -> Objective:

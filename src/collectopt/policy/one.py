@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -39,6 +40,8 @@ from collectopt.policy.one_choice import OneChoice, Picked, why
 from collectopt.policy.one_prices import QuickPrices
 from collectopt.policy.one_record import AccountRecord, records
 from collectopt.policy.one_rules import Judged, QuickRules
+from collectopt.policy.one_run import run_of_one
+from collectopt.policy.overrides import Overrides
 from collectopt.policy.risks import Risks
 from collectopt.policy.sentences import Refusal, refusals
 from collectopt.policy.valued import LadderCase, ValuedCase
@@ -149,11 +152,12 @@ class OneDecision:
             value.lifetime_value,
             proceeds=len(self.effects) > 1 and self.effects[1] is not None,
         )
-        names, usage, self.limits = self._setting().resources
+        names, usage, self.limits = self.setting.resources
         self.price = _priced(names, prices)
         self.paid, self.priced = self.usage @ self.price, bool(self.price.any())
-        self.by_channel = _by_channel(self._setting(), usage)
-        cost = _by_channel(self._setting(), self.actions.cost[:, None])
+        self.toll = usage @ self.price
+        self.by_channel = _by_channel(self.setting, usage)
+        cost = _by_channel(self.setting, self.actions.cost[:, None])
         self.cost = None if policy.explores_evenly else cost[:, 0]
         self._chances: dict[tuple[bytes, bool], _Chance] = {}
         self._refusals: dict[bytes, Refusal] = {}
@@ -206,6 +210,8 @@ class OneDecision:
         record: AccountRecord,
         now: AsOf | None = None,
         rng: int | np.random.Generator = 0,
+        *,
+        overrides: Overrides | None = None,
     ) -> OneChoice:
         """Decide for one account.
 
@@ -217,6 +223,9 @@ class OneDecision:
             are taken as of now, all else as of the record. None: the time of the record.
         rng : int or Generator
             Seed of the exploration.
+        overrides : Overrides or None
+            What people decided; only what names the account counts. Where it does, or where the
+            catalogue shifts tones, the decision takes milliseconds.
 
         Returns
         -------
@@ -227,8 +236,16 @@ class OneDecision:
         Raises
         ------
         InputError
-            The record is of another policy or another day.
+            The record is of another policy or another day, or the overrides are none that the
+            catalogue knows.
         """
+        if overrides is not None and not isinstance(overrides, Overrides):
+            raise InputError.of(
+                "decide_one",
+                "overrides",
+                expected="Overrides or None",
+                found=type(overrides).__name__,
+            )
         if record.version != self.version:
             raise InputError.of(
                 "decide_one",
@@ -243,8 +260,11 @@ class OneDecision:
             state = record.at(int(moment.astype(np.int64)))
             if state is not record.state:
                 key = self.rules.key(state)
+        named = overrides is not None and record.account_id in overrides.accounts
+        if named or (state.tone_offset is not None and state.tone_offset.any()):
+            return run_of_one(self, record, state, overrides if named else None, seed=seed)
         judged = self.rules.judge(state, key)
-        case, known = self._case(record, state)
+        case, known = self.case(record, state)
         counts = judged.counts if known else np.zeros_like(judged.counts)
         chance = self._chance(counts, may=known and not record.protected)
         u = uniform_row(record.account_id, state.as_of, seed)
@@ -303,7 +323,7 @@ class OneDecision:
 
     def _classes(self) -> None:
         """Classes of actions with the same kind, channel and usage, as in a run."""
-        _, usage, _ = self._setting().resources
+        _, usage, _ = self.setting.resources
         keys = np.column_stack([self.actions.kind, self.actions.channel, usage])
         self.classes, group = np.unique(keys, axis=0, return_inverse=True)
         self.members = [np.flatnonzero(group.reshape(-1) == g) for g in range(len(self.classes))]
@@ -331,7 +351,9 @@ class OneDecision:
         self.tone, self.offer = self.actions.tone.tolist(), self.actions.offer.tolist()
         self.costs = self.actions.cost.tolist()
 
-    def _setting(self) -> Setting:
+    @cached_property
+    def setting(self) -> Setting:
+        """What is the same for every account."""
         policy = self.policy
         return Setting(
             cast(Snapshot, None),  # resources do not look at it, nor at the state
@@ -348,7 +370,7 @@ class OneDecision:
 
     # -- for each account --------------------------------------------------------------------
 
-    def _case(self, record: AccountRecord, state: State) -> tuple[Case, bool]:
+    def case(self, record: AccountRecord, state: State) -> tuple[Case, bool]:
         """See the account as the models do; second, whether they say anything of it."""
         chances, factors = self._paid(record), self._factors(record)
         known = math.isfinite(chances[0])
@@ -490,6 +512,7 @@ class OneDecision:
         if refusal is None:
             refusal = refusals(self.policy.rules, actions, judged.refused)[0]
             self._refusals[judged.code] = refusal
+        refusal = refusal.told(state)
         rival = picked.rival if taken == greedy else greedy
         amount = float(state.open_amount[0])
         tone, offer = self.tone[taken], self.offer[taken]

@@ -173,6 +173,11 @@ class OneCase(ValuedCase):
             **one.constants,
         )
 
+    def taken(self, rows: Rows, action: Ints) -> Block:
+        """Give what the terms see of the action, (1, 1)."""
+        del rows
+        return self._seen_of(action)
+
     def details(self, rows: slice, action: Ints) -> Details:
         """Probabilities and EUR by term of the action taken, from what was worked out of all."""
         if self.seen is None or self.columns is not ALL:

@@ -12,7 +12,7 @@ from collectopt.policy.one_case import Detail
 from collectopt.policy.sentences import Refusal
 from collectopt.schema.catalogue import Catalogue
 
-_UNKNOWN = "the models give no probability for it"
+UNKNOWN = "the models give no probability for it"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def why(
 ) -> list[str]:
     """Say why, as the table of a run does."""
     if not picked.known:
-        return [sentences.undecided(_UNKNOWN)]
+        return [sentences.undecided(UNKNOWN)]
     names, taken, said = catalogue.actions.names, picked.taken, []
     if picked.explores:
         other = None if taken == picked.greedy else names[picked.greedy]

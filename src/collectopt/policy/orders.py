@@ -115,6 +115,20 @@ class Orders:
         if not overrides:
             return cls()
         held, approved = standing(overrides, snapshot)
+        return cls.laid(held, approved, overrides.digest, state, layout, rules=rules)
+
+    @classmethod
+    def laid(
+        cls,
+        held: Mapping[int, tuple[Override, ...]],
+        approved: Mapping[int, tuple[Approval, ...]],
+        digest: str,
+        state: State,
+        layout: Layout,
+        *,
+        rules: Rules,
+    ) -> Orders:
+        """Lay what people decided, by row of a state, on what the law leaves of it."""
         by_row: dict[int, Order] = {}
         all_rows, size = (
             np.array(sorted(held), dtype=np.int64),
@@ -132,7 +146,7 @@ class Orders:
                 if by_row[row].stopped_by == _RULES:
                     why = _stopping(held[row], state, layout, rules, row)
                     by_row[row] = replace(by_row[row], stopped_by=why)
-        return cls(by_row, approved, overrides.digest if by_row or approved else "")
+        return cls(by_row, approved, digest if by_row or approved else "")
 
     def _rows(self, n: int, wanted: list[int]) -> Bools:
         mask = np.zeros(n, dtype=bool)
@@ -332,7 +346,11 @@ def check(overrides: Overrides | None, ledger: Ledger, catalogue: Catalogue) -> 
 
 def with_approvals(state: State, overrides: Overrides | None, snapshot: Snapshot) -> State:
     """Add to the facts what people approved of."""
-    found = standing(overrides, snapshot)[1] if overrides else {}
+    return approving(state, standing(overrides, snapshot)[1] if overrides else {})
+
+
+def approving(state: State, found: Mapping[int, tuple[Approval, ...]]) -> State:
+    """Add to the facts what people approved of, by row."""
     if not found:
         return state
     approved = np.zeros((len(state), len(ActionKind)), dtype=bool)

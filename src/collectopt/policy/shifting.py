@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from collectopt.exceptions import InputError
 from collectopt.rules.state import State
 from collectopt.schema.actions import ActionSet
 
 if TYPE_CHECKING:
-    from collectopt.policy.next_best import NextBestAction
+    pass
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -150,21 +149,3 @@ def siblings(actions: ActionSet) -> Ints:
         action = actions[k]
         found[k] = [actions.index(replace(action, tone=tone)) for tone in actions.tones]
     return found
-
-
-def unshifted(policy: NextBestAction) -> NextBestAction:
-    """Give the policy, unless its table of tones shifts: one decision at a time does not know it.
-
-    Raises
-    ------
-    InputError
-    """
-    if any(entry.offset for entry in policy.catalogue.house.tones or ()):
-        raise InputError.of(
-            "prepare",
-            "house.tones",
-            expected="a catalogue whose table of tones has no offset",
-            found="an offset",
-            hint="Decide with policy.decide, or set highest instead.",
-        )
-    return policy
