@@ -257,8 +257,10 @@ def test_one_decision_at_a_time_obeys_as_a_run_does(kit, seed, tones):
         rows = {name: [r for r in table if r["account_id"] == account]
                 for name, table in frames.tables.items()}  # fmt: skip
         ledger = Ledger.from_frames(**{name: mine for name, mine in rows.items() if mine})
-        mine = Overrides(tuple(o for o in overrides.overrides if o.account_id == account),
-                         tuple(a for a in overrides.approvals if a.account_id == account))  # fmt: skip
+        mine = Overrides(
+            tuple(o for o in overrides.overrides if o.account_id == account),
+            tuple(a for a in overrides.approvals if a.account_id == account),
+        )
         [row] = policy.decide(ledger, frames.as_of, 3, overrides=mine).table.to_pylist()
         record = fast.records(ledger, frames.as_of)[account]
         choice = fast.decide(record, rng=3, overrides=mine)
