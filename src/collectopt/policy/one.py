@@ -36,6 +36,7 @@ from collectopt.policy.exploration import Exploration, plan
 from collectopt.policy.guard import SEGMENTS
 from collectopt.policy.handover import HandoverCase, Pricing
 from collectopt.policy.ladder import FixedLadder
+from collectopt.policy.one_account import quick_accounts
 from collectopt.policy.one_case import OneCase
 from collectopt.policy.one_record import AccountRecord, records
 from collectopt.policy.one_rules import Judged, QuickRules
@@ -166,6 +167,7 @@ class OneDecision:
         self.by_channel = _by_channel(self._setting(cast(State, None), 0), usage)
         cost = _by_channel(self._setting(cast(State, None), 0), self.actions.cost[:, None])
         self.cost = None if policy.explores_evenly else cost[:, 0]
+        self._quick = quick_accounts(policy, self.rules, self.payment, self.effects)
         self._chances: dict[bytes, _Chance] = {}
         self._refusals: dict[bytes, Any] = {}
 
@@ -202,6 +204,9 @@ class OneDecision:
         Columns that compare the account with the whole book see a book of one account here;
         prepare from the ledger where they matter.
         """
+        quick = None if self._quick is None else self._quick.record(rows, now)
+        if quick is not None:
+            return quick
         found = self.records(Ledger.from_frames(**rows), now)
         if len(found) != 1:
             raise InputError.of(

@@ -1,0 +1,148 @@
+"""Why one account is late: the numbers of :meth:`DelayModel.predict`, at once."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from collectopt.models import evidence
+from collectopt.models.delays import _GROUPS, DISTRESS_HOLDS, REASONS, DelayModel, DelayReason, _data
+from collectopt.models.latent import _normal
+from collectopt.schema.one_rows import NOTHING
+from collectopt.schema.one_seen import Seen
+
+Float = npt.NDArray[np.float64]
+Counts = dict[str, list[float]]
+
+_NOTICED = frozenset(evidence._NOTICED)  # noqa: SLF001 - the same items, counted again
+_LATE = (0, 10, 30)
+_MONTH_US = 30 * 86_400_000_000
+_DISTRESS = frozenset(DISTRESS_HOLDS)
+
+
+class QuickDelays:
+    """A model of delay reasons laid out for one account at a time.
+
+    Parameters
+    ----------
+    model : DelayModel
+        Fitted.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Features that it asks for.
+    """
+
+    names = evidence._FEATURES  # noqa: SLF001
+
+    def __init__(self, model: DelayModel) -> None:
+        classes = model.classes_
+        assert classes is not None
+        self.power, self.alike = classes.power, dict(classes.alike)
+        self.logs = {name: np.log(table).T for name, table in classes.tables.items()}
+        self.prior = [np.log(classes.shares)[[g]] for g in range(len(_GROUPS))]
+        self.size = np.log(classes.shares.shape[1])
+        self.part = float(_data()["distress"]["cash_flow"])
+        self.cannot = REASONS.index(DelayReason.CANNOT)
+        self.cash_flow = REASONS.index(DelayReason.CASH_FLOW)
+
+    def of(self, seen: Seen, values: Mapping[str, Any]) -> tuple[Float, Float]:
+        """Distress and doubt of an account, (1,) each.
+
+        Parameters
+        ----------
+        seen : Seen
+        values : mapping of str to float
+            Its features, `names` among them.
+        """
+        total: Float | float = 0.0
+        for name, counts in _counts(seen, values).items():
+            n = sum(counts)
+            if n:
+                weight = 1.0 + max(n - 1.0, 0.0) * self.alike[name]
+                told = np.array([[count / weight for count in counts]])
+                total = total + self.power * (told @ self.logs[name])
+        posterior = _normal(
+            self.prior[seen.account.customer_type == "business"] + np.asarray(total)
+        )
+        distress = posterior[:, self.cannot] + self.part * posterior[:, self.cash_flow]
+        if any(each.active and each.hold.kind in _DISTRESS for each in seen.holds):
+            distress = np.ones(1)
+        p = np.maximum(posterior, 1e-300)
+        return distress, np.asarray(-(p * np.log(p)).sum(axis=1) / self.size)
+
+
+def _counts(seen: Seen, values: Mapping[str, Any]) -> Counts:
+    """Outcomes of each item, as :func:`~collectopt.models.evidence.collect` counts them."""
+    paid, claims = float(values["payments_n"]), float(values["claims_n"])
+    part = float(np.float32(values["part_share"])) * paid
+    returned, late = float(values["returned_n"]), values["days_past_due"]
+    disputed = max(float(values["disputes_n"]), values["hold_dispute"])
+    contacts, noticed, silent, back, plans, refusals = _contacts(seen)
+    positive = [payment for payment in seen.payments if payment.cents > 0]
+    unnamed = sum(payment.invoice == NOTHING for payment in positive)
+    age = [0.0] * (len(evidence.AGES) + 1)
+    if late > 0:
+        age[bisect_left(evidence.AGES, late)] = 1.0
+    return {
+        "history": _history(seen),
+        "age": age,
+        "parts": _both(paid, part),
+        "returned": _both(paid, returned),
+        "promises": [float(values["promises_kept"]), float(values["promises_broken"])],
+        "plans": _both(contacts, plans),
+        "reactions": [noticed, silent, back],
+        "disputes": _both(claims, disputed),
+        "refusals": _both(contacts, refusals),
+        "unnamed": _both(float(len(positive)), float(unnamed)),
+        "corrections": _both(claims, float(seen.credits)),
+    }  # the score lies in no fifth of a book of one account
+
+
+def _both(every: float, some: float) -> list[float]:
+    return [max(every - some, 0.0), max(some, 0.0)]
+
+
+def _history(seen: Seen) -> list[float]:
+    """Claims due 30 days ago or longer by when all of it was settled for the first time."""
+    counts = [0.0] * (len(_LATE) + 1)
+    for balance in seen.balances:
+        due_at = balance.claim.due_at
+        if due_at + _MONTH_US < seen.as_of:
+            if not balance.spells:
+                counts[-1] += 1.0
+            elif balance.spells[0].cash:
+                late = (balance.spells[0].known - due_at) / 86_400e6
+                counts[bisect_left(_LATE, late)] += 1.0
+    return counts
+
+
+def _contacts(seen: Seen) -> tuple[float, float, float, float, float, float]:
+    """Contacts; those noticed, met with silence, sent back; with a plan, with a refusal."""
+    every = seen.account.contacts
+    kinds: dict[int, set[str]] = {}
+    for response in seen.responses:
+        if response.contact != NOTHING:
+            kinds.setdefault(response.contact, set()).add(response.kind)
+    telling = {every[place].channel for place, own in kinds.items() if own & _NOTICED}
+    noticed = silent = back = plans = refusals = 0
+    for place, contact in seen.sent:
+        own = kinds.get(place)
+        if own is None:
+            silent += contact.channel in telling
+            continue
+        if not own.isdisjoint(_NOTICED):
+            noticed += 1
+        elif "bounced" in own:
+            back += 1
+        else:
+            silent += contact.channel in telling
+        plans += "plan_accepted" in own
+        refusals += "refused" in own
+    counts = (len(seen.sent), noticed, silent, back, plans, refusals)
+    return tuple(map(float, counts))  # type: ignore[return-value]
