@@ -13,9 +13,10 @@ from collectopt.features.rates import (
     _PRIOR_RHO,
     LIMITS,
 )
-from collectopt.schema.one_seen import Balance, Seen
+from collectopt.schema.one_seen import Seen
 
 Values = dict[str, Any]
+_CREDITED = None  # a claim that a credit note settled says nothing
 
 
 def rates(seen: Seen, _: frozenset[str]) -> Values:
@@ -59,14 +60,16 @@ def rounded(x: float, digits: int) -> float:
 
 def _history(seen: Seen, k: int) -> tuple[int, int, float, float]:
     """Claims judged, those settled, rate of the book and strength of the shrinkage."""
-    judged = []
-    for balance in seen.balances:
-        claim = balance.claim
-        matured = max(claim.due_at + k * _DAY_US, claim.known)
-        if matured < seen.as_of:
-            settled = _settled(balance, matured, k)
-            if settled is not None:
-                judged.append((matured, claim.number, settled))
+    later, as_of, judged = k * _DAY_US, seen.as_of, []
+    for claim, _left, spells, _parts in seen.balances:
+        matured = max(claim.due_at + later, claim.known)
+        if matured < as_of:
+            y: int | None = 0
+            for known, _due, _number, late, _day, cash, reopened in spells:
+                if known < matured and (reopened is None or reopened >= matured):
+                    y = _CREDITED if not cash else late <= k
+            if y is not _CREDITED:
+                judged.append((matured, claim.number, y))
     judged.sort()
     n = yes = pairs = joint = one = 0
     for *_, y in judged:
@@ -80,11 +83,3 @@ def _history(seen: Seen, k: int) -> tuple[int, int, float, float]:
     moment = (joint + _PRIOR_PAIRS * (p * p + _PRIOR_RHO * spread)) / (pairs + _PRIOR_PAIRS)
     rho = min(max((moment - p * p) / spread, 0.02), 0.9)
     return n, yes, (yes + 1.0) / (n + 2.0), (1 - rho) / rho
-
-
-def _settled(balance: Balance, matured: int, k: int) -> int | None:
-    """Whether the claim was settled then, 1 or 0; None: by a credit note."""
-    for spell in balance.spells:
-        if spell.known < matured and (spell.reopened is None or spell.reopened >= matured):
-            return int(spell.late <= k) if spell.cash else None
-    return 0

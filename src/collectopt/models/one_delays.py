@@ -1,24 +1,23 @@
-"""Why one account is late: the numbers of :meth:`DelayModel.predict`, at once."""
+"""Why one account is late: the numbers of :meth:`DelayModel.predict`, but for the last bits."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from collectopt.models import evidence
 from collectopt.models.delays import _GROUPS, DISTRESS_HOLDS, REASONS, DelayModel, DelayReason, _data
-from collectopt.models.latent import _normal
 from collectopt.schema.one_rows import NOTHING
 from collectopt.schema.one_seen import Seen
 
-Float = npt.NDArray[np.float64]
 Counts = dict[str, list[float]]
 
 _NOTICED = frozenset(evidence._NOTICED)  # noqa: SLF001 - the same items, counted again
+_SCORE = "score"  # it lies in no fifth of a book of one account
 _LATE = (0, 10, 30)
 _MONTH_US = 30 * 86_400_000_000
 _DISTRESS = frozenset(DISTRESS_HOLDS)
@@ -43,16 +42,16 @@ class QuickDelays:
     def __init__(self, model: DelayModel) -> None:
         classes = model.classes_
         assert classes is not None
-        self.power, self.alike = classes.power, dict(classes.alike)
-        self.logs = {name: np.log(table).T for name, table in classes.tables.items()}
-        self.prior = [np.log(classes.shares)[[g]] for g in range(len(_GROUPS))]
-        self.size = np.log(classes.shares.shape[1])
+        self.alike = {name: classes.alike[name] for name in classes.tables if name != _SCORE}
+        tables = [np.log(classes.tables[name]).T for name in self.alike]
+        self.table = classes.power * np.concatenate(tables)
+        self.prior = np.log(classes.shares).tolist()
         self.part = float(_data()["distress"]["cash_flow"])
         self.cannot = REASONS.index(DelayReason.CANNOT)
         self.cash_flow = REASONS.index(DelayReason.CASH_FLOW)
 
-    def of(self, seen: Seen, values: Mapping[str, Any]) -> tuple[Float, Float]:
-        """Distress and doubt of an account, (1,) each.
+    def of(self, seen: Seen, values: Mapping[str, Any]) -> tuple[float, float]:
+        """Distress and doubt of an account.
 
         Parameters
         ----------
@@ -60,21 +59,23 @@ class QuickDelays:
         values : mapping of str to float
             Its features, `names` among them.
         """
-        total: Float | float = 0.0
-        for name, counts in _counts(seen, values).items():
-            n = sum(counts)
-            if n:
-                weight = 1.0 + max(n - 1.0, 0.0) * self.alike[name]
-                told = np.array([[count / weight for count in counts]])
-                total = total + self.power * (told @ self.logs[name])
-        posterior = _normal(
-            self.prior[seen.account.customer_type == "business"] + np.asarray(total)
-        )
-        distress = posterior[:, self.cannot] + self.part * posterior[:, self.cash_flow]
+        counts, told = _counts(seen, values), []
+        for name, alike in self.alike.items():
+            own = counts[name]
+            weight = 1.0 + max(sum(own) - 1.0, 0.0) * alike
+            told += own if weight == 1.0 else [count / weight for count in own]
+        joint: list[float] = (np.array(told) @ self.table).tolist()
+        prior = self.prior[seen.account.customer_type == "business"]
+        joint = [a + b for a, b in zip(joint, prior, strict=True)]
+        top = max(joint)
+        parts = [math.exp(each - top) for each in joint]
+        whole = sum(parts)
+        posterior = [part / whole for part in parts]
+        distress = posterior[self.cannot] + self.part * posterior[self.cash_flow]
         if any(each.active and each.hold.kind in _DISTRESS for each in seen.holds):
-            distress = np.ones(1)
-        p = np.maximum(posterior, 1e-300)
-        return distress, np.asarray(-(p * np.log(p)).sum(axis=1) / self.size)
+            distress = 1.0
+        entropy = -sum(p * math.log(max(p, 1e-300)) for p in posterior)
+        return distress, entropy / math.log(len(posterior))
 
 
 def _counts(seen: Seen, values: Mapping[str, Any]) -> Counts:
@@ -101,7 +102,7 @@ def _counts(seen: Seen, values: Mapping[str, Any]) -> Counts:
         "refusals": _both(contacts, refusals),
         "unnamed": _both(float(len(positive)), float(unnamed)),
         "corrections": _both(claims, float(seen.credits)),
-    }  # the score lies in no fifth of a book of one account
+    }
 
 
 def _both(every: float, some: float) -> list[float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from collectopt.exceptions import InputError
 from collectopt.features.one import OneFeatures, Values
 from collectopt.models.one_delays import QuickDelays
+from collectopt.models.one_lines import EffectLines, PaymentLines
 from collectopt.models.one_row import QuickEffects, QuickPayment
 from collectopt.policy.guard import _AGES, _DAYS
 from collectopt.policy.one_record import AccountRecord, _midnight
@@ -67,8 +67,8 @@ class QuickAccounts:
         ours = all(m is None or q is not None for m, q in zip(models, effects, strict=True))
         if payment is None or not ours or policy.outside_ is not None:
             raise UnusualError(policy)
-        self.policy, self.rules, self.payment = policy, rules, payment
-        self.lines = [quick for quick in effects if quick is not None]
+        self.policy, self.rules, self.stages = policy, rules, PaymentLines(payment)
+        self.lines = [EffectLines(quick) for quick in effects if quick is not None]
         self.named, self.bare = known.names is not None, known.model is not None
         catalogue = policy.catalogue
         self.reader = Reader(catalogue.currency)
@@ -100,11 +100,9 @@ class QuickAccounts:
 
     def _made(self, seen: Seen) -> AccountRecord:
         account, as_of = seen.account, seen.as_of
-        state, sent = self.facts.of(seen)
         values = self.features.values(seen)
-        if self.delays is not None:
-            distress, doubt = self.delays.of(seen, values)
-            state = replace(state, distress=distress, doubt=doubt)
+        belief = None if self.delays is None else self.delays.of(seen, values)
+        state, sent = self.facts.of(seen, belief)
         first = seen.open[0]
         clock = account.clock
         return AccountRecord(
@@ -135,11 +133,11 @@ class QuickAccounts:
             effects = np.zeros(0, dtype=np.float32)
         lines: tuple[tuple[float, float], ...] = ()
         if effects is not None:
-            lines = tuple(quick.straight(effects[None])[0] for quick in self.lines)
+            lines = tuple(each.of(effects) for each in self.lines)
         return {
             "payment": payment,
             "effects": effects,
-            "stages": self.payment.straight(payment[None])[0],
+            "stages": self.stages.of(payment),
             "lines": lines,
         }
 

@@ -32,10 +32,12 @@ from collectopt.schema.times import DAY_US
 
 _KEPT = 1_000  # time zones times days whose slots are kept
 _TELLING, _CALLS, _SPOKEN = frozenset(_REACH), frozenset(facts.TELEPHONE), frozenset(facts._SPOKEN)  # noqa: SLF001
-_SEVERE = frozenset(_HARDSHIP)
+_SEVERE, _VULNERABLE = frozenset(_HARDSHIP), frozenset({"vulnerable"})
 _CALL_DAYS = 14
 _LOWEST, _HIGHEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-_FOUND = {False: np.array([False]), True: np.array([True])}
+_FOUND = {False: np.array([False]), True: np.array([True])}  # shared: not to be written to
+for _each in _FOUND.values():
+    _each.flags.writeable = False
 #: What is said, what begins and ends it.
 _SAID = {
     "disputed": ("dispute", True), "dispute_resolved": ("dispute", False),
@@ -74,8 +76,15 @@ class QuickFacts:
         self.by_state = catalogue.jurisdiction == "de"
         self._slots: dict[tuple[str, int], tuple[Ints, tuple[Any, ...]]] = {}
 
-    def of(self, seen: Seen) -> tuple[State, Ints]:
-        """Collect the facts of one account, without belief; and when its contacts go out, (m,)."""
+    def of(self, seen: Seen, belief: tuple[float, float] | None) -> tuple[State, Ints]:
+        """Collect the facts of one account; and when its contacts go out, (m,).
+
+        Parameters
+        ----------
+        seen : Seen
+        belief : (distress, doubt) or None
+            What the policy believes of it.
+        """
         account, as_of, day = seen.account, seen.as_of, seen.day
         send_at, local_day = self._clock(account.clock, day)
         region = account.texts["region"]
@@ -86,39 +95,55 @@ class QuickFacts:
         sent = np.array([contact.sent for contact in contacts], dtype=np.int64)
         late, last = asked["days_past_due"], contacts[-1] if contacts else None
         own = sum(contact.day > asked["oldest"] for contact in contacts)
-        recent = sum(contact.sent > as_of - MONTH_US for contact in contacts)
+        whole = np.array([
+            0,
+            asked["due_in"],
+            -1 if last is None else max(self.tone.get(last.tone, -1), 0),
+            own,
+            late,
+            day + _FAR if last is None else day - last.day,
+            sum(contact.sent > as_of - MONTH_US for contact in contacts),
+            0,
+            _FAR if self.cap is None else self._free(contacts, as_of),
+            _conversation(seen),
+        ], dtype=np.int64)  # fmt: skip
+        clock, due_in, last_tone, own_contacts, past, since, recent, person, free, spoken = (
+            whole[k : k + 1] for k in range(len(whole))
+        )
         state = State(
             as_of=as_of,
-            clock=np.zeros(1, dtype=np.int64),
+            clock=clock,
             send_at=send_at,
             local_day=local_day,
-            consent=np.array([[self._consent(seen, name) for name in self.consents]], dtype=np.int8),
+            consent=np.array([[self._consent(seen, name) for name in self.consents]], np.int8),
             land=(state_of(region) if self.by_state and region is not None else None,),
             opted_out=opted_out,
             bounced=bounced,
             holds=holds,
-            vulnerable=_any(seen, frozenset({"vulnerable"})),
-            past_due=_flag(asked["past_due"]),
-            due_in=_int(asked["due_in"]),
+            vulnerable=_any(seen, _VULNERABLE),
+            past_due=_FOUND[asked["past_due"]],
+            due_in=due_in,
             open_amount=np.array([asked["cents"] / 100.0]),
-            first=_flag(own == 0),
-            last_tone=_int(-1 if last is None else max(self.tone.get(last.tone, -1), 0)),
-            own_contacts=_int(own),
-            days_past_due=_int(late),
-            days_since_contact=_int(day + _FAR if last is None else day - last.day),
-            recent=_int(recent),
-            person=_int(0),
-            free=_int(_FAR if self.cap is None else self._free(contacts, as_of)),
+            first=_FOUND[own == 0],
+            last_tone=last_tone,
+            own_contacts=own_contacts,
+            days_past_due=past,
+            days_since_contact=since,
+            recent=recent,
+            person=person,
+            free=free,
             blocked=self._blocked(sent),
-            consumer=_flag(account.customer_type == "consumer"),
+            consumer=_FOUND[account.customer_type == "consumer"],
+            distress=None if belief is None else np.array(belief[:1]),
+            doubt=None if belief is None else np.array(belief[1:]),
             call_days=_calls(seen),
-            conversation_day=_int(_conversation(seen)),
-            disputed=_flag(_disputed(seen)),
-            zone_unknown=_flag(account.texts["timezone"] is None),
+            conversation_day=spoken,
+            disputed=_FOUND[_disputed(seen)],
+            zone_unknown=_FOUND[account.texts["timezone"] is None],
             segments=self._segments(seen, late),
             said=said,
             hardship=_any(seen, _SEVERE),
-            was_at_agency=_flag(any(each.hold.kind == "agency" for each in seen.holds)),
+            was_at_agency=_FOUND[any(each.hold.kind == "agency" for each in seen.holds)],
         )
         return state, sent
 
@@ -131,6 +156,7 @@ class QuickFacts:
             moments = [slot_instant(today + timedelta(days=k), hour, zone) for k, hour in slots]
             send_at = np.array([[NEVER if m is None else micros(m) for m in moments]], np.int64)
             send_at = send_at.reshape(1, len(slots))
+            send_at.flags.writeable = False
             found = send_at, (tuple(today + timedelta(days=k) for k, _ in slots),)
             if len(self._slots) >= _KEPT:
                 self._slots.clear()
@@ -259,16 +285,8 @@ class QuickFacts:
         return np.array([held], dtype=bool).reshape(1, len(self.entries))
 
 
-def _flag(given: bool) -> Any:
-    return np.array([given])
-
-
-def _int(given: int) -> Ints:
-    return np.array([given], dtype=np.int64)
-
-
 def _any(seen: Seen, kinds: frozenset[str]) -> Any:
-    return _flag(any(each.active and each.hold.kind in kinds for each in seen.holds))
+    return _FOUND[any(each.active and each.hold.kind in kinds for each in seen.holds)]
 
 
 def _calls(seen: Seen) -> Ints:

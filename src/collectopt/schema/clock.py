@@ -7,12 +7,15 @@ looked up once, so that a local day costs a search in a short list.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from collectopt.schema.times import DAY_US
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 _FIRST, _END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2037, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000
 _FARTHEST = 15 * 3_600 * _SECOND  # no clock is farther from UTC
@@ -69,6 +72,17 @@ class Clock:
         """Local day of an instant, days since 1970; errors as :meth:`local`."""
         return self.local(instant) // DAY_US
 
+    def days(self, instants: Sequence[int]) -> list[int]:
+        """Local days of many instants; errors as :meth:`local`."""
+        found, since, low, high, offset = [], self._since, 0, 0, 0
+        for instant in instants:
+            if not low <= instant < high:
+                offset = self.local(instant) - instant
+                at = bisect_right(since, instant)
+                low, high = since[at - 1], since[at] if at < len(since) else self._end
+            found.append((instant + offset) // DAY_US)
+        return found
+
     def midnight(self, day: int) -> int:
         """First instant of a local day, as :func:`~collectopt.schema.times.start_of_local_day`.
 
@@ -116,13 +130,9 @@ def _changes(info: ZoneInfo) -> tuple[list[int], list[int]]:
 def _offset(info: ZoneInfo, moment: datetime) -> int:
     offset = moment.astimezone(info).utcoffset()
     assert offset is not None
-    return offset // timedelta(microseconds=1)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+    return offset // MICROSECOND
 
 
 def micros(moment: datetime) -> int:
     """Microseconds since 1970, UTC, of an aware time."""
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * _SECOND + since.microseconds
+    return (moment - EPOCH) // MICROSECOND

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from collectopt.schema import tables as t
-from collectopt.schema.clock import Clock, UnusualError, micros
+from collectopt.schema.clock import EPOCH, MICROSECOND, Clock, UnusualError
 from collectopt.schema.times import DAY_US
 
 NOTHING = -1
@@ -30,10 +30,13 @@ _CENT = Decimal("0.01")
 _EXPONENTS = (0, -1, -2)
 _CENT_TOLERANCE, _PART = 1e-6, 1e-12  # as the ledger reads floats
 _MOST = 10**13  # cents, and numbers in general
+_NULL, _TEXT = frozenset({NoneType}), frozenset({NoneType, str})
+_LISTS, _DICT = frozenset({list, tuple}), frozenset({dict})
+_ZONES = 1_000  # kinds of zones that are remembered
 _MINUTE = timedelta(minutes=1)
 _ZONE = "UTC"  # of accounts that name none, as of a ledger
 
-Values = list[Any]
+Values = Sequence[Any]
 
 
 class Claim(NamedTuple):
@@ -171,7 +174,10 @@ class Reader:
     def _read(self, rows: Mapping[str, Any]) -> Account:
         if not rows.keys() <= _KNOWN.keys():
             raise UnusualError(set(rows))
-        [row] = _rows(rows, "accounts")
+        accounts = rows["accounts"]
+        if type(accounts) not in _LISTS or len(accounts) != 1 or type(accounts[0]) is not dict:
+            raise UnusualError(accounts)
+        row = accounts[0]
         consent = {name: row[name] for name in row.keys() - _KNOWN["accounts"]}
         if not all(
             name.endswith("_ok") and (given is None or given is True or given is False)
@@ -182,11 +188,11 @@ class Reader:
         country = _required(_texts([row["country"]]))[0]
         texts = {name: row.get(name) for name in _TEXTS}
         _texts(list(texts.values()))
-        _ids([text for text in (texts["customer_id"], texts["creditor_id"]) if text is not None])
+        _ids([texts[name] for name in ("customer_id", "creditor_id") if texts[name] is not None])
         zone = texts["timezone"]
         clock = self._clock(_ZONE if zone is None else zone)
-        claims, numbers = self._claims(_rows(rows, "invoices"), account, clock)
-        contacts, places = self._contacts(_rows(rows, "contacts"), account, clock, consent)
+        claims, numbers = self._claims(rows.get("invoices"), account, clock)
+        contacts, places = self._contacts(rows.get("contacts"), account, clock, consent)
         return Account(
             account_id=account,
             customer_type=_among([row["customer_type"]], _TYPES)[0],
@@ -194,37 +200,34 @@ class Reader:
             texts=texts,
             consent=consent,
             since=_days([row.get("customer_since")])[0],
-            score=_numbers([row.get("credit_score")])[0],
-            worth=_numbers([row.get("lifetime_value")])[0],
+            score=_number(row.get("credit_score")),
+            worth=_number(row.get("lifetime_value")),
             clock=clock,
             claims=claims,
-            payments=self._payments(_rows(rows, "payments"), account, clock, (claims, numbers)),
+            payments=self._payments(rows.get("payments"), account, clock, (claims, numbers)),
             contacts=contacts,
-            responses=self._responses(_rows(rows, "responses"), account, clock, places),
-            holds=self._holds(_rows(rows, "holds"), account, clock, numbers),
+            responses=self._responses(rows.get("responses"), account, clock, places),
+            holds=self._holds(rows.get("holds"), account, clock, numbers),
         )
 
     def _claims(
-        self, rows: Sequence[dict[str, Any]], account: str, clock: Clock
+        self, rows: Any, account: str, clock: Clock
     ) -> tuple[list[Claim], dict[str, int]]:
-        if not rows:
+        of = _columns("invoices", rows, account)
+        if of is None:
             raise UnusualError
-        _check("invoices", rows, account)
-        ids = _unique(rows, "invoice_id")
-        issued, due = (_required(_days(_of(rows, name))) for name in ("issued_on", "due_on"))
-        cents = _required(_cents(_of(rows, "amount")))
-        kinds = ["invoice" if kind is None else kind for kind in _of(rows, "kind")]
+        ids = _unique(of("invoice_id"))
+        issued, due = _required(_days(of("issued_on"))), _required(_days(of("due_on")))
+        cents = _required(_cents(of("amount")))
+        kinds = ["invoice" if kind is None else kind for kind in of("kind")]
         _among(kinds, _KINDS)
-        _texts(_of(rows, "product"))
-        if any(row["currency"] != self.currency for row in rows):
+        _texts(of("product"))
+        if set(of("currency")) != {self.currency}:
             raise UnusualError
-        order = sorted(range(len(ids)), key=ids.__getitem__)
-        rank = {
-            place: k
-            for k, place in enumerate(
-                sorted(range(len(ids)), key=lambda i: (due[i], issued[i], ids[i]))
-            )
-        }
+        places = range(len(ids))
+        order = sorted(places, key=ids.__getitem__)
+        ranked = sorted(zip(due, issued, ids, places, strict=True))
+        rank = {place: k for k, (*_, place) in enumerate(ranked)}
         midnight = clock.midnight
         claims = []
         for number, i in enumerate(order):
@@ -237,88 +240,74 @@ class Reader:
         return claims, {ids[i]: number for number, i in enumerate(order)}
 
     def _payments(
-        self,
-        rows: Sequence[dict[str, Any]],
-        account: str,
-        clock: Clock,
-        invoices: tuple[list[Claim], dict[str, int]],
+        self, rows: Any, account: str, clock: Clock, invoices: tuple[list[Claim], dict[str, int]]
     ) -> list[Payment]:
-        if not rows:
+        of = _columns("payments", rows, account)
+        if of is None:
             return []
         claims, numbers = invoices
-        _check("payments", rows, account)
-        ids = _unique(rows, "payment_id")
-        known = _required(self._instants(_of(rows, "paid_at"), clock))
-        cents = _required(_cents(_of(rows, "amount")))
-        invoice = _places(_of(rows, "invoice_id"), numbers)
-        _texts(_of(rows, "method"))
-        days = list(map(clock.day, known))
-        if any(
-            number != NOTHING and day < claims[number].issued
-            for number, day in zip(invoice, days, strict=True)
-        ):
-            raise UnusualError
+        ids = _unique(of("payment_id"))
+        known = _required(self._instants(of("paid_at"), clock))
+        cents = _required(_cents(of("amount")))
+        invoice = _places(of("invoice_id"), numbers)
+        _texts(of("method"))
+        days = clock.days(known)
+        for number, day in zip(invoice, days, strict=True):
+            if number != NOTHING and day < claims[number].issued:
+                raise UnusualError
         return sorted(map(Payment._make, zip(known, ids, cents, invoice, days, strict=True)))
 
     def _contacts(
-        self,
-        rows: Sequence[dict[str, Any]],
-        account: str,
-        clock: Clock,
-        consent: Mapping[str, Any],
+        self, rows: Any, account: str, clock: Clock, consent: Mapping[str, Any]
     ) -> tuple[list[Contact], dict[str, int]]:
-        if not rows:
+        of = _columns("contacts", rows, account)
+        if of is None:
             return [], {}
-        _check("contacts", rows, account)
-        ids = _unique(rows, "contact_id")
-        sent = _required(self._instants(_of(rows, "sent_at"), clock))
-        decided = self._instants(_of(rows, "decided_at"), clock)
-        known = [s if d is None else d for s, d in zip(sent, decided, strict=True)]
-        if any(d > s for d, s in zip(known, sent, strict=True)):
-            raise UnusualError
-        channels = _of(rows, "channel")
+        ids = _unique(of("contact_id"))
+        sent = known = _required(self._instants(of("sent_at"), clock))
+        decided = self._instants(of("decided_at"), clock)
+        if decided.count(None) < len(decided):
+            known = [s if d is None else d for s, d in zip(sent, decided, strict=True)]
+            if any(map(int.__gt__, known, sent)):
+                raise UnusualError
+        channels = of("channel")
         if not _CHANNELS.issuperset(channels):
             _among(channels, _CHANNELS | {name.removesuffix("_ok") for name in consent})
-        tones = _among(_of(rows, "tone"), _TONES)
-        for name in ("offer", "template", "policy"):
-            _texts(_of(rows, name))
-        _ids([text for text in _of(rows, "decision_id") if text is not None])
-        if any(p is not None and not 0.0 < p <= 1.0 for p in _numbers(_of(rows, "propensity"))):
-            raise UnusualError
-        if any(c is not None and c < 0.0 for c in _numbers(_of(rows, "cost"))):
-            raise UnusualError
-        days = map(clock.day, sent)
-        made = sorted(
-            map(Contact._make, zip(sent, ids, known, days, channels, tones, strict=True)),
-            key=_when,
-        )
+        tones = _among(of("tone"), _TONES)
+        _texts([*of("offer"), *of("template"), *of("policy")])
+        _ids([text for text in of("decision_id") if text is not None])
+        chances, costs = _numbers(of("propensity")), _numbers(of("cost"))
+        if chances and not 0.0 < min(chances) <= max(chances) <= 1.0:
+            raise UnusualError(chances)
+        if costs and min(costs) < 0.0:
+            raise UnusualError(costs)
+        days = clock.days(sent)
+        made = sorted(map(Contact._make, zip(sent, ids, known, days, channels, tones, strict=True)))
         return made, {contact.contact_id: place for place, contact in enumerate(made)}
 
     def _responses(
-        self, rows: Sequence[dict[str, Any]], account: str, clock: Clock, places: dict[str, int]
+        self, rows: Any, account: str, clock: Clock, places: dict[str, int]
     ) -> list[Response]:
-        if not rows:
+        of = _columns("responses", rows, account)
+        if of is None:
             return []
-        _check("responses", rows, account)
-        known = _required(self._instants(_of(rows, "at"), clock))
-        kinds = _among(_of(rows, "kind"), _SAID)
-        contact = _places(_of(rows, "contact_id"), places)
-        cents, due = _cents(_of(rows, "amount")), _days(_of(rows, "due_on"))
-        days = map(clock.day, known)
+        known = _required(self._instants(of("at"), clock))
+        kinds = _among(of("kind"), _SAID)
+        contact = _places(of("contact_id"), places)
+        cents, due, days = _cents(of("amount")), _days(of("due_on")), clock.days(known)
         return list(
             map(Response._make, zip(known, kinds, days, contact, cents, due, strict=True))
         )
 
     def _holds(
-        self, rows: Sequence[dict[str, Any]], account: str, clock: Clock, numbers: dict[str, int]
+        self, rows: Any, account: str, clock: Clock, numbers: dict[str, int]
     ) -> list[Hold]:
-        if not rows:
+        of = _columns("holds", rows, account)
+        if of is None:
             return []
-        _check("holds", rows, account)
-        kinds = _among(_of(rows, "kind"), _HELD)
-        begins = _required(_days(_of(rows, "from_on")))
-        ends, midnight, made = _days(_of(rows, "to_on")), clock.midnight, []
-        invoices = _places(_of(rows, "invoice_id"), numbers)
+        kinds, begins = _among(of("kind"), _HELD), _required(_days(of("from_on")))
+        ends, midnight, made = _days(of("to_on")), clock.midnight, []
+        invoices = _places(of("invoice_id"), numbers)
         for kind, day, end, invoice in zip(kinds, begins, ends, invoices, strict=True):
             if end is not None and end < day:
                 raise UnusualError
@@ -334,54 +323,58 @@ class Reader:
 
     def _instants(self, values: Values, clock: Clock) -> list[Any]:
         """Microseconds; a date alone stands for the end of the local day."""
-        kinds = set(map(type, values)) - {NoneType}
-        if kinds <= {datetime}:
-            return [None if value is None else self._micros(value) for value in values]
+        kinds = set(map(type, values)) - _NULL
         if kinds == {date}:
             return [
                 None if value is None else clock.midnight(value.toordinal() - _EPOCH_DAY + 1) - 1
                 for value in values
             ]
-        if kinds != {str} or any(value is not None and len(value) <= 10 for value in values):  # noqa: PLR2004
+        if kinds == {str}:
+            if any(value is not None and len(value) <= len("2026-11-21") for value in values):
+                raise UnusualError(values)
+            read = datetime.fromisoformat
+            values = [None if value is None else read(value.strip()) for value in values]
+        elif not kinds <= {datetime}:
             raise UnusualError(kinds)
-        parsed = [None if value is None else datetime.fromisoformat(value.strip()) for value in values]
-        return [None if value is None else self._micros(value) for value in parsed]
+        for zone in {value.tzinfo for value in values if value is not None} - self._zones:
+            self._admit(zone)
+        return [None if value is None else (value - EPOCH) // MICROSECOND for value in values]
 
-    def _micros(self, moment: datetime) -> int:
-        zone = moment.tzinfo
-        if zone not in self._zones:
-            fixed = type(zone) is timezone and not zone.utcoffset(None) % _MINUTE
-            if not fixed and not (type(zone) is ZoneInfo and zone.key):
-                raise UnusualError(zone)
-            if len(self._zones) < 1_000:  # noqa: PLR2004
-                self._zones.add(zone)
-        return micros(moment)
-
-
-def _when(contact: Contact) -> tuple[int, str]:
-    return contact.sent, contact.contact_id
+    def _admit(self, zone: Any) -> None:
+        """Take times of a further kind of zone as they are."""
+        fixed = type(zone) is timezone and not zone.utcoffset(None) % _MINUTE
+        if not fixed and not (type(zone) is ZoneInfo and zone.key):
+            raise UnusualError(zone)
+        if len(self._zones) < _ZONES:
+            self._zones.add(zone)
 
 
-def _rows(rows: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
-    """Rows of a table; none where it is missing."""
-    found = rows.get(name)
-    if found is None:
-        return ()
-    if type(found) not in {list, tuple} or not all(type(row) is dict for row in found):
+def _columns(name: str, rows: Any, account: str) -> Callable[[str], Values] | None:
+    """Columns of a table by name, where it has only known ones and is of this account alone.
+
+    None: it has no rows.
+    """
+    if rows is None:
+        return None
+    if type(rows) not in _LISTS:
         raise UnusualError(name)
-    return found  # type: ignore[no-any-return]
+    if not rows:
+        return None
+    if set(map(type, rows)) != _DICT:
+        raise UnusualError(name)
+    names, count = list(rows[0]), len(rows)
+    if all(list(row) == names for row in rows):
+        found = dict(zip(names, zip(*map(dict.values, rows), strict=True), strict=True))
+    else:
+        found = {key: tuple(row.get(key) for row in rows) for row in rows for key in row}
+    if not found.keys() <= _KNOWN[name] or set(found["account_id"]) != {account}:
+        raise UnusualError(name)
+    nothing = (None,) * count
 
+    def of(column: str) -> Values:
+        return found.get(column, nothing)
 
-def _check(name: str, rows: Sequence[dict[str, Any]], account: str) -> None:
-    """Only known columns, and of this account alone."""
-    known = _KNOWN[name]
-    for row in rows:
-        if not row.keys() <= known or row["account_id"] != account:
-            raise UnusualError(name)
-
-
-def _of(rows: Sequence[dict[str, Any]], column: str) -> Values:
-    return [row.get(column) for row in rows]
+    return of
 
 
 def _required(values: list[Any]) -> list[Any]:
@@ -398,28 +391,25 @@ def _among(values: Values, known: frozenset[Any]) -> Values:
 
 def _texts(values: Values) -> Values:
     """Texts or null, which Arrow can keep."""
-    for value in values:
-        if value is not None:
-            if type(value) is not str:
-                raise UnusualError(value)
-            if not value.isascii():
-                value.encode()  # a ValueError where it is no Unicode
+    if not set(map(type, values)) <= _TEXT:
+        raise UnusualError(values)
+    together = "".join(filter(None, values))
+    if not together.isascii():
+        together.encode()  # a ValueError where it is no Unicode
     return values
 
 
 def _ids(values: Values) -> Values:
-    for value in values:
-        if type(value) is not str or not value.isascii() or not value.isprintable():
-            raise UnusualError(value)
-        if not value.strip():
-            raise UnusualError(value)
+    """Texts that are neither null nor blank."""
+    together = "".join(values)  # a TypeError where they are no texts
+    if not (together.isascii() and together.isprintable() and all(map(str.strip, values))):
+        raise UnusualError(values)
     return values
 
 
-def _unique(rows: Sequence[dict[str, Any]], column: str) -> list[str]:
-    ids = _ids([row[column] for row in rows])
-    if len(set(ids)) < len(ids):
-        raise UnusualError(column)
+def _unique(ids: Values) -> Values:
+    if len(set(_ids(ids))) < len(ids):
+        raise UnusualError(ids)
     return ids
 
 
@@ -429,7 +419,7 @@ def _places(values: Values, known: Mapping[str, int]) -> list[int]:
 
 def _days(values: Values) -> list[Any]:
     """Days since 1970."""
-    kinds = set(map(type, values)) - {NoneType}
+    kinds = set(map(type, values)) - _NULL
     if kinds == {str}:
         read = date.fromisoformat
         values = [None if value is None else read(value.strip()) for value in values]
@@ -439,7 +429,7 @@ def _days(values: Values) -> list[Any]:
 
 
 def _cents(values: Values) -> list[Any]:
-    kinds = set(map(type, values)) - {NoneType}
+    kinds = set(map(type, values)) - _NULL
     read: Callable[[Any], int]
     if kinds == {Decimal}:
         read = _of_decimal
@@ -469,16 +459,19 @@ def _of_number(value: float) -> int:
     return whole
 
 
-def _numbers(values: Values) -> list[Any]:
-    found: list[float | None] = []
-    for value in values:
-        if value is None:
-            found.append(None)
-        elif type(value) in {float, int} and -_MOST < value < _MOST:
-            found.append(float(value))
-        else:
-            raise UnusualError(value)
-    return found
+def _numbers(values: Values) -> list[float]:
+    """Numbers whose sum is finite; null is left out."""
+    known = [value for value in values if value is not None]
+    if not set(map(type, known)) <= {float, int}:
+        raise UnusualError(known)
+    if not -_MOST < sum(known) < _MOST:  # also where one is nan
+        raise UnusualError(known)
+    return known
+
+
+def _number(value: Any) -> float | None:
+    known = _numbers([value])
+    return float(known[0]) if known else None
 
 
 __all__ = [
