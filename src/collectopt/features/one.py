@@ -27,6 +27,7 @@ Row = npt.NDArray[np.float32]
 
 _NAN = math.nan
 _ACTIVE, _REACHED = frozenset(ACTIVE), frozenset({"opened", "clicked", "answered"})
+_SHARES, _NONE = ("opened", "clicked", "answered", "bounced"), frozenset[str]()
 _BROKEN = frozenset({"promise_broken", "plan_broken"})
 _MONEY = frozenset({"dispute", "promise", "payment_plan", "agency", "court"})
 _GROUPS: Mapping[str, frozenset[str]] = {
@@ -57,13 +58,11 @@ class OneFeatures:
         A name is not known here (a column of the caller), or a category has no codes.
     """
 
-    def __init__(
-        self, wanted: Sequence[tuple[Sequence[str], Mapping[str, Sequence[str]]]]
-    ) -> None:
+    def __init__(self, wanted: Sequence[tuple[Sequence[str], Mapping[str, Sequence[str]]]]) -> None:
         families: dict[Callable[[Seen, frozenset[str]], Values], None] = {}
         channels: set[str] = set()
         self._names: list[tuple[str, ...]] = []
-        self._codes: list[list[tuple[int, str, Mapping[str | None, float]]]] = []
+        self._codes: list[list[tuple[int, str, dict[str | None, float]]]] = []
         for names, categories in wanted:
             coded = []
             for place, name in enumerate(names):
@@ -286,42 +285,30 @@ def _date(day: int) -> tuple[int, int, int]:
 
 def _contacts(seen: Seen, channels: frozenset[str]) -> Values:
     paid = max((p.known for p in seen.payments if p.cents > 0), default=None)
-    reactions: dict[int, set[str]] = {}
-    for response in seen.responses:
-        if response.contact != NOTHING:
-            reactions.setdefault(response.contact, set()).add(response.kind)
-    n = len(seen.sent)
-    windows, since, last = [0, 0, 0], 0, NEVER
-    hits = {"opened": 0, "clicked": 0, "answered": 0, "bounced": 0}
-    by: dict[str, list[int]] = {channel: [0, 0, 0] for channel in channels}  # all, 90 days, reached
-    for place, contact in seen.sent:
-        ago = seen.day - contact.day
-        last = min(last, ago)
-        if ago <= 90:
-            windows[0 if ago <= 7 else 1 if ago <= 30 else 2] += 1
-        since += paid is None or contact.sent > paid
-        own = by.get(contact.channel)
-        if own is not None:
-            own[0] += 1
-            own[1] += ago <= 90
-        kinds = reactions.get(place)
-        if kinds is not None:
-            for kind in kinds:
-                if kind in hits:
-                    hits[kind] += 1
-            if own is not None and not kinds.isdisjoint(_REACHED):
-                own[2] += 1
+    n, ago = len(seen.sent), [seen.day - contact.day for _, contact in seen.sent]
     newest = seen.sent[-1][1] if n else None
     found: Values = {
         "contacts_n": n,
-        "contacts_7": windows[0],
-        "contacts_30": windows[0] + windows[1],
-        "contacts_90": sum(windows),
-        "days_since_contact": last,
-        "contacts_since_payment": since,
+        "contacts_7": sum(days <= 7 for days in ago),
+        "contacts_30": sum(days <= 30 for days in ago),
+        "contacts_90": sum(days <= 90 for days in ago),
+        "days_since_contact": min([NEVER, *ago]),
+        "contacts_since_payment": sum(paid is None or c.sent > paid for _, c in seen.sent),
         "last_channel": None if newest is None else newest.channel,
         "last_tone": None if newest is None else newest.tone,
     }
+    hits = dict.fromkeys(_SHARES, 0)
+    by: dict[str, list[int]] = {channel: [0, 0, 0] for channel in channels}  # all, 90 days, reached
+    for (place, contact), days in zip(seen.sent, ago, strict=True):
+        kinds = seen.reactions.get(place, _NONE)
+        for kind in kinds:
+            if kind in hits:
+                hits[kind] += 1
+        own = by.get(contact.channel)
+        if own is not None:
+            own[0] += 1
+            own[1] += days <= 90
+            own[2] += not _REACHED.isdisjoint(kinds)
     for kind, count in hits.items():
         found[f"{kind}_share"] = count / n if n else 0.0
     for channel, (every, recent, reached) in by.items():

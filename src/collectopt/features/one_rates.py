@@ -61,15 +61,24 @@ def rounded(x: float, digits: int) -> float:
 def _history(seen: Seen, k: int) -> tuple[int, int, float, float]:
     """Claims judged, those settled, rate of the book and strength of the shrinkage."""
     later, as_of, judged = k * _DAY_US, seen.as_of, []
-    for claim, _left, spells, _parts in seen.balances:
-        matured = max(claim.due_at + later, claim.known)
+    for (
+        number,
+        _rank,
+        _issued,
+        _due,
+        _cents,
+        _kind,
+        begin,
+        due_at,
+    ), _left, spells, _ in seen.balances:
+        matured = max(due_at + later, begin)
         if matured < as_of:
             y: int | None = 0
-            for known, _due, _number, late, _day, cash, reopened in spells:
+            for known, _, _, late, _, cash, reopened in spells:
                 if known < matured and (reopened is None or reopened >= matured):
                     y = _CREDITED if not cash else late <= k
             if y is not _CREDITED:
-                judged.append((matured, claim.number, y))
+                judged.append((matured, number, y))
     judged.sort()
     n = yes = pairs = joint = one = 0
     for *_, y in judged:

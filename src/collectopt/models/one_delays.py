@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from collectopt.models import evidence
-from collectopt.models.delays import _GROUPS, DISTRESS_HOLDS, REASONS, DelayModel, DelayReason, _data
+from collectopt.models.delays import (
+    DISTRESS_HOLDS,
+    REASONS,
+    DelayModel,
+    DelayReason,
+    _data,
+)
 from collectopt.schema.one_rows import NOTHING
 from collectopt.schema.one_seen import Seen
 
@@ -125,12 +131,8 @@ def _history(seen: Seen) -> list[float]:
 
 def _contacts(seen: Seen) -> tuple[float, float, float, float, float, float]:
     """Contacts; those noticed, met with silence, sent back; with a plan, with a refusal."""
-    every = seen.account.contacts
-    kinds: dict[int, set[str]] = {}
-    for response in seen.responses:
-        if response.contact != NOTHING:
-            kinds.setdefault(response.contact, set()).add(response.kind)
-    telling = {every[place].channel for place, own in kinds.items() if own & _NOTICED}
+    every, kinds = seen.account.contacts, seen.reactions
+    telling = {every[place].channel for place, own in kinds.items() if not _NOTICED.isdisjoint(own)}
     noticed = silent = back = plans = refusals = 0
     for place, contact in seen.sent:
         own = kinds.get(place)

@@ -5,8 +5,6 @@ For one row it is calls that cost, so whatever does not depend on the row is lai
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -38,7 +36,9 @@ class PaymentLines:
 class _Pieces:
     def __init__(self, slopes: Slopes) -> None:
         self.slopes = slopes
-        self.step, self.gone = (np.flatnonzero(test(slopes.code)) for test in (np.isfinite, np.isinf))
+        self.step, self.gone = (
+            np.flatnonzero(test(slopes.code)) for test in (np.isfinite, np.isinf)
+        )
         self.code, self.of_step = slopes.code[self.step], slopes.column[self.step]
         self.of_gone = slopes.column[self.gone]
 
@@ -114,18 +114,19 @@ class _Tilted:
     def __init__(self, tilt: Tilt) -> None:
         self.tilt, self.plain = tilt, len(tilt.mains.mean) + len(tilt.mains.gaps)
         self.coef = tilt.coef[: self.plain]
-        self.products = [
-            (float(tilt.coef[self.plain + at]), *map(int, tilt.mains.pairs[at]))
-            for at in np.flatnonzero(tilt.coef[self.plain :]).tolist()
-        ]
+        at = np.flatnonzero(tilt.coef[self.plain :])
+        self.product = tilt.coef[self.plain + at]
+        self.left, self.right = np.ascontiguousarray(tilt.mains.pairs[at].T)
+        self.terms = np.empty(1 + len(at))
         self.centre = float(tilt.centre @ tilt.coef)
 
     def of(self, z: Float) -> float:
-        total = float((z @ self.coef)[0])
-        row: Any = z[0]
-        for coef, i, j in self.products:
-            total += coef * row.item(i) * row.item(j)
-        lines, tilt = total - self.centre, self.tilt
+        row, terms = z[0], self.terms
+        terms[0] = (z @ self.coef)[0]
+        np.multiply(self.product * row[self.left], row[self.right], out=terms[1:])
+        total = np.add.accumulate(terms)[-1].item()  # one after the other, as for many rows
+        lines: float = total - self.centre
+        tilt = self.tilt
         if tilt.trees is None:
             return lines
         return float((1.0 - tilt.share) * lines + (tilt.share * tilt.trees(z))[0])

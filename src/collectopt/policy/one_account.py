@@ -1,9 +1,10 @@
 """An account's record from its plain rows at once, without tables.
 
-Rows that are clean beyond doubt (see :mod:`collectopt.schema.one_rows`) are read, checked and looked
-at in plain Python: the same facts, columns and beliefs as :func:`~collectopt.policy.one_record.records`
-works out from a ledger. All else, and policies that ask for more (models that are not ours, columns
-of the caller, an agency, a court or to stop), is left to the ledger.
+Rows that are clean beyond doubt (see :mod:`collectopt.schema.one_rows`) are read, checked and
+looked at in plain Python: the same facts, columns and beliefs as
+:func:`~collectopt.policy.one_record.records` works out from a ledger. All else, and policies that
+ask for more (models that are not ours, columns of the caller, an agency, a court or to stop), is
+left to the ledger.
 """
 
 from __future__ import annotations
@@ -143,7 +144,12 @@ class QuickAccounts:
 
     def _protected(self, state: State) -> bool:
         """As :func:`~collectopt.policy.protected.protected` of one account."""
-        held = (state.vulnerable, state.hardship, *state.holds.values(), *(state.said or {}).values())
+        held = (
+            state.vulnerable,
+            state.hardship,
+            *state.holds.values(),
+            *(state.said or {}).values(),
+        )
         if any(mask is not None and mask[0] for mask in held):
             return True
         likely = self.policy.catalogue.house.distress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -170,7 +171,7 @@ class QuickFacts:
     def _known(self, seen: Seen) -> list[Contact]:
         """Contacts by time; at the same time the firmest first."""
         known = seen.decided
-        if any(a.sent == b.sent for a, b in zip(known, known[1:], strict=False)):
+        if any(a.sent == b.sent for a, b in pairwise(known)):
             return sorted(known, key=lambda c: (c.sent, -max(self.tone.get(c.tone, -1), 0)))
         return known
 
@@ -247,7 +248,7 @@ class QuickFacts:
         return {kind: _FOUND[kind in held] for kind in HOLD_KINDS}
 
     def _said(self, seen: Seen) -> dict[str, Any]:
-        """What the customer told of and nobody recorded as a hold; see `facts.said`."""
+        """Find what the customer told of and nobody recorded as a hold; see `facts.said`."""
         last: dict[str, tuple[int, bool, int, int]] = {}
         for response in seen.responses:
             of = _SAID.get(response.kind)
@@ -308,7 +309,9 @@ def _conversation(seen: Seen) -> int:
 
 def _disputed(seen: Seen) -> bool:
     kinds = ("disputed", "dispute_resolved")
-    last = max(((r.known, r.kind == kinds[0]) for r in seen.responses if r.kind in kinds), default=None)
+    last = max(
+        ((r.known, r.kind == kinds[0]) for r in seen.responses if r.kind in kinds), default=None
+    )
     return last is not None and last[1]
 
 

@@ -4,8 +4,8 @@ Only rows that are clean beyond doubt are read here; :class:`UnusualError` says 
 which then accepts them or lists what is wrong. That is the case for
 
 * rows that are not dicts, names of columns or tables beyond the known ones, more than one account,
-* values of other types than str, int, float, Decimal, bool, date and datetime with a ``ZoneInfo`` or
-  a fixed offset (no NumPy, no pandas), values of two types in one column, ids beyond ASCII,
+* values of other types than str, int, float, Decimal, bool, date and datetime with a ``ZoneInfo``
+  or a fixed offset (no NumPy, no pandas), two types in one column, ids beyond ASCII,
 * any value that the ledger would refuse, due dates before the date of issue, and days outside
   2000 to 2036.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import NoneType
 from typing import Any, NamedTuple
@@ -26,8 +26,7 @@ from collectopt.schema.times import DAY_US
 
 NOTHING = -1
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_CENT = Decimal("0.01")
-_EXPONENTS = (0, -1, -2)
+_DIGITS = 14  # of an amount written out, with sign and point
 _CENT_TOLERANCE, _PART = 1e-6, 1e-12  # as the ledger reads floats
 _MOST = 10**13  # cents, and numbers in general
 _NULL, _TEXT = frozenset({NoneType}), frozenset({NoneType, str})
@@ -156,7 +155,7 @@ class Reader:
     def __init__(self, currency: str) -> None:
         self.currency = currency
         self._clocks: dict[str, Clock] = {}
-        self._zones: set[Any] = {UTC}
+        self._epochs: dict[Any, datetime] = {}
 
     def read(self, rows: Mapping[str, Any]) -> Account:
         """Read the six tables of one account.
@@ -210,9 +209,7 @@ class Reader:
             holds=self._holds(rows.get("holds"), account, clock, numbers),
         )
 
-    def _claims(
-        self, rows: Any, account: str, clock: Clock
-    ) -> tuple[list[Claim], dict[str, int]]:
+    def _claims(self, rows: Any, account: str, clock: Clock) -> tuple[list[Claim], dict[str, int]]:
         of = _columns("invoices", rows, account)
         if of is None:
             raise UnusualError
@@ -295,13 +292,9 @@ class Reader:
         kinds = _among(of("kind"), _SAID)
         contact = _places(of("contact_id"), places)
         cents, due, days = _cents(of("amount")), _days(of("due_on")), clock.days(known)
-        return list(
-            map(Response._make, zip(known, kinds, days, contact, cents, due, strict=True))
-        )
+        return list(map(Response._make, zip(known, kinds, days, contact, cents, due, strict=True)))
 
-    def _holds(
-        self, rows: Any, account: str, clock: Clock, numbers: dict[str, int]
-    ) -> list[Hold]:
+    def _holds(self, rows: Any, account: str, clock: Clock, numbers: dict[str, int]) -> list[Hold]:
         of = _columns("holds", rows, account)
         if of is None:
             return []
@@ -336,17 +329,24 @@ class Reader:
             values = [None if value is None else read(value.strip()) for value in values]
         elif not kinds <= {datetime}:
             raise UnusualError(kinds)
-        for zone in {value.tzinfo for value in values if value is not None} - self._zones:
-            self._admit(zone)
-        return [None if value is None else (value - EPOCH) // MICROSECOND for value in values]
+        zones = {value.tzinfo for value in values if value is not None}
+        epochs = [self._epochs.get(zone) or self._admitted(zone) for zone in zones]
+        epoch = epochs[0] if len(epochs) == 1 else EPOCH
+        return [None if value is None else (value - epoch) // MICROSECOND for value in values]
 
-    def _admit(self, zone: Any) -> None:
-        """Take times of a further kind of zone as they are."""
+    def _admitted(self, zone: Any) -> datetime:
+        """Give the start of 1970 to subtract from times of this zone.
+
+        In one and the same zone Python subtracts wall clocks, which is quick and right where the
+        clock never changes.
+        """
         fixed = type(zone) is timezone and not zone.utcoffset(None) % _MINUTE
         if not fixed and not (type(zone) is ZoneInfo and zone.key):
             raise UnusualError(zone)
-        if len(self._zones) < _ZONES:
-            self._zones.add(zone)
+        epoch = EPOCH.astimezone(zone) if fixed or zone.key == "UTC" else EPOCH
+        if len(self._epochs) < _ZONES:
+            self._epochs[zone] = epoch
+        return epoch
 
 
 def _columns(name: str, rows: Any, account: str) -> Callable[[str], Values] | None:
@@ -377,7 +377,7 @@ def _columns(name: str, rows: Any, account: str) -> Callable[[str], Values] | No
     return of
 
 
-def _required(values: list[Any]) -> list[Any]:
+def _required(values: Values) -> Any:
     if None in values:
         raise UnusualError
     return values
@@ -441,12 +441,16 @@ def _cents(values: Values) -> list[Any]:
 
 
 def _of_decimal(value: Decimal) -> int:
-    if not value.same_quantum(_CENT) and value.as_tuple().exponent not in _EXPONENTS:
+    text = str(value)
+    if text[-3:-2] != "." or len(text) > _DIGITS:
+        return _of_odd_decimal(value)
+    return int(text[:-3] + text[-2:])
+
+
+def _of_odd_decimal(value: Decimal) -> int:
+    if value.as_tuple().exponent not in {0, -1, -2} or not -_MOST < value < _MOST:
         raise UnusualError(value)
-    cents = int(value * 100)
-    if not -_MOST < cents < _MOST:
-        raise UnusualError(value)
-    return cents
+    return int(value * 100)
 
 
 def _of_number(value: float) -> int:

@@ -1,11 +1,13 @@
 """What is known of one account at one time: the timeline and the snapshot in plain integers.
 
-The rules are those of :mod:`collectopt.schema.timeline` and :mod:`collectopt.schema.snapshot`; money
-is applied by the same replay. A fact counts if and only if it was known strictly before ``as_of``.
+The rules are those of :mod:`collectopt.schema.timeline` and :mod:`collectopt.schema.snapshot`;
+money is applied by the same replay. A fact counts if and only if it was known strictly before
+``as_of``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -81,6 +83,8 @@ class Seen:
     responses : list of Response
     holds : list of Standing
         Every known one.
+    reactions : mapping of int to set of str
+        Kinds of responses to each contact, by its place; only where there are any.
     """
 
     account: Account
@@ -94,6 +98,7 @@ class Seen:
     decided: list[Contact]
     responses: list[Response]
     holds: list[Standing]
+    reactions: Mapping[int, set[str]]
 
     @classmethod
     def of(cls, account: Account, as_of: int) -> Seen:
@@ -137,6 +142,7 @@ class Seen:
             decided=[contact for _, contact in real if contact.known < as_of],
             responses=responses,
             holds=holds,
+            reactions=_reactions(responses),
         )
 
 
@@ -154,6 +160,14 @@ def _standing(holds: list[Hold], responses: list[Response], as_of: int) -> list[
             )
             over = hold.end is not None and hold.end <= as_of
             found.append(Standing(hold, ended, not (ended or over)))
+    return found
+
+
+def _reactions(responses: list[Response]) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for response in responses:
+        if response.contact != NOTHING:
+            found.setdefault(response.contact, set()).add(response.kind)
     return found
 
 
@@ -193,7 +207,7 @@ def _spell(claim: Claim, since: tuple[int, bool], day: int, until: int | None) -
 def _moves(
     account: Account, claims: list[Claim], known: list[Claim], payments: list[Payment]
 ) -> dict[int, list[Move]]:
-    """What was settled of each claim and when, in time; what falls on one moment together.
+    """Gather what was settled of each claim and when, in time; what falls on one moment together.
 
     Cash says whether a payment settled something there.
     """
