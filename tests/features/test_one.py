@@ -46,7 +46,11 @@ def test_one_account_at_the_instants_of_all_its_facts(seed):
         seen = Seen.of(account, micros(row["as_of"]))
         values = one.values(seen)
         np.testing.assert_allclose(
-            one.row(values), matrix.values[i], rtol=1e-6, atol=1e-6, err_msg=str((matrix.names, row))
+            one.row(values),
+            matrix.values[i],
+            rtol=1e-6,
+            atol=1e-6,
+            err_msg=str((matrix.names, row)),
         )
         assert delays.of(seen, values) == pytest.approx(
             (reasons.distress[i], reasons.doubt[i]), rel=1e-9, abs=1e-12

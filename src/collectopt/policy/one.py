@@ -203,6 +203,11 @@ class OneDecision:
         -----
         Columns that compare the account with the whole book see a book of one account here;
         prepare from the ledger where they matter.
+
+        Lists of dicts with plain values (texts, numbers, decimals, dates and times with a zone) are
+        read in less than a ms. Any other frame, rows that are odd or wrong, and policies with models
+        of others, columns of the caller, an agency, a court or to stop take the way by the ledger,
+        which is as slow as a run for one account; the answer is the same.
         """
         quick = None if self._quick is None else self._quick.record(rows, now)
         if quick is not None:
