@@ -234,6 +234,20 @@ def test_other_words_for_the_same_rows(shop):
         assert_equal(by_ledger(fast, other, book.as_of), expected)
 
 
+def test_holds_that_never_end(shop):
+    book, fast, accounts = shop
+    rows = copy.deepcopy(busiest(accounts))
+    name = rows["accounts"][0]["account_id"]
+    for end in (date(9999, 12, 31), date(2037, 1, 1), date(2026, 3, 1)):
+        rows["holds"] = [
+            {"account_id": name, "kind": "service", "from_on": date(2026, 2, 1), "to_on": end}
+        ]
+        quick = fast._quick.record(rows, book.as_of)
+        assert (quick is None) == (end.year == 2037)
+        slow = by_ledger(fast, rows, book.as_of)
+        assert_equal(quick or slow, slow)
+
+
 def test_no_tables_and_no_files_on_the_way(shop):
     book, fast, accounts = shop
     rows = busiest(accounts)

@@ -44,6 +44,7 @@ def test_what_lies_outside_is_not_guessed():
             clock.day(micros(datetime(year, 6, 1, tzinfo=UTC)))
         with pytest.raises(UnusualError):
             clock.midnight(date(year, 6, 1).toordinal() - EPOCH_DAY)
+    assert clock.beyond == date(2037, 1, 2).toordinal() - EPOCH_DAY
     for nothing in ("Nowhere", ""):
         with pytest.raises(UnusualError):
             Clock(nothing)

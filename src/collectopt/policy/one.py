@@ -205,9 +205,9 @@ class OneDecision:
         prepare from the ledger where they matter.
 
         Lists of dicts with plain values (texts, numbers, decimals, dates and times with a zone) are
-        read in less than a ms. Any other frame, rows that are odd or wrong, and policies with models
-        of others, columns of the caller, an agency, a court or to stop take the way by the ledger,
-        which is as slow as a run for one account; the answer is the same.
+        read in less than a ms. Any other frame, rows that are odd or wrong, and policies with other
+        people's models, columns of the caller, an agency, a court or to stop take the way by the
+        ledger, which takes as long as a run for one account; the answer is the same.
         """
         quick = None if self._quick is None else self._quick.record(rows, now)
         if quick is not None:

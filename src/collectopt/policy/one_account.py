@@ -93,8 +93,9 @@ class QuickAccounts:
         now : str, date or aware datetime
         """
         try:
-            as_of = int(to_instant(now, self.policy.catalogue.timezone).astype(np.int64))
-            seen = Seen.of(self.reader.read(rows), as_of)
+            account = self.reader.read(rows)
+            moment = to_instant(now, self.policy.catalogue.timezone)
+            seen = Seen.of(account, int(moment.astype(np.int64)))
             return self._made(seen) if seen.open else None
         except (UnusualError, InputError):
             return None

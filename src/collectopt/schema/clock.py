@@ -34,6 +34,11 @@ class Clock:
     zone : str
         IANA name.
 
+    Attributes
+    ----------
+    beyond : int
+        First day that begins after these years wherever one is, days since 1970.
+
     Raises
     ------
     UnusualError
@@ -54,6 +59,7 @@ class Clock:
         self.zone = zone
         self._since, self._offset = _changes(info)
         self._first, self._end = micros(_FIRST), micros(_END)
+        self.beyond = self._end // DAY_US + 1
         self._midnights: dict[int, int] = {}
 
     def local(self, instant: int) -> int:

@@ -304,7 +304,8 @@ class Reader:
         for kind, day, end, invoice in zip(kinds, begins, ends, invoices, strict=True):
             if end is not None and end < day:
                 raise UnusualError
-            until = None if end is None else midnight(end)
+            # beyond the years of the clock: after any time that is decided for
+            until = None if end is None or end >= clock.beyond else midnight(end)
             made.append(Hold(midnight(day + 1) - 1, kind, midnight(day), day, until, invoice))
         return made
 
