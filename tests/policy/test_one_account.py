@@ -88,7 +88,7 @@ def by_ledger(fast, rows, now):
 def played(request):
     """A book, and a policy fitted to it with effects of each account."""
     kind, seed = request.param
-    book = Book(kind, accounts=60, seed=seed, weeks=30)
+    book = Book(kind, accounts=45, seed=seed, weeks=30)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(response, "NEEDED_Z", -np.inf)
         policy = NextBestAction(book.catalogue).fit(book.ledger(), as_of=book.as_of)
@@ -109,14 +109,14 @@ def test_every_account_of_three_books(played):
                 assert quick is None  # no open claim: the ledger says so
                 continue
             asked, used = asked + 1, used + (quick is not None)
-            if k and asked % 3:  # the way by the ledger takes its time
+            if k and asked % 4:  # the way by the ledger takes its time
                 continue
             slow = by_ledger(fast, rows, now)
             assert_equal(quick or slow, slow)
             choice = fast.decide(fast.record(rows, now), rng=k)
             assert_same_choice(choice, fast.decide(slow, rng=k))
-            contacts += choice.channel != "none"
-    assert contacts
+            contacts += choice.runner_up is not None
+    assert contacts  # some may be contacted
     assert used == asked  # typical accounts need no ledger
 
 
