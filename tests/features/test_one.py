@@ -39,7 +39,7 @@ def test_one_account_at_the_instants_of_all_its_facts(seed):
     matrix = compute(snapshot)
     model = DelayModel().fit(snapshot.ledger, rows[-1]["as_of"])
     reasons = model.predict(snapshot)
-    one, delays = OneFeatures([(matrix.names, matrix.categories), (QuickDelays.names, {})]), None
+    one = OneFeatures([(matrix.names, matrix.categories), (QuickDelays.names, {})])
     delays = QuickDelays(model)
     account = Reader("EUR").read(plain(book))
     for i, row in enumerate(rows):

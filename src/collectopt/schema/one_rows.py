@@ -22,7 +22,6 @@ from zoneinfo import ZoneInfo
 
 from collectopt.schema import tables as t
 from collectopt.schema.clock import EPOCH, MICROSECOND, Clock, UnusualError
-from collectopt.schema.times import DAY_US
 
 NOTHING = -1
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -477,9 +476,3 @@ def _numbers(values: Values) -> list[float]:
 def _number(value: Any) -> float | None:
     known = _numbers([value])
     return float(known[0]) if known else None
-
-
-__all__ = [
-    "DAY_US", "NOTHING", "Account", "Claim", "Contact", "Hold", "Payment", "Reader", "Response",
-    "UnusualError",
-]  # fmt: skip
