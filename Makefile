@@ -20,7 +20,7 @@ $(VENV)/.user: pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.user
-	@$(BIN)/python -m pip install --quiet --editable ".[mlflow,calendar,gym,tune,explain]" --group dev
+	@$(BIN)/python -m pip install --quiet --editable ".[mlflow,calendar,gym,tune,explain,fast]" --group dev
 	@touch $@
 
 # With the rivals of the payment benchmark.

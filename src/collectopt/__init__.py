@@ -40,11 +40,13 @@ __getattr__, __dir__, __all__ = attach(
         "BestConstant": "collectopt.policy",
         "MarginalValue": "collectopt.policy",
         "load": "collectopt.policy",
+        "data_quality": "collectopt.policy",
         # objective
         "ExpectedRecovery": "collectopt.objective",
         "ContactCost": "collectopt.objective",
         "RelationshipCost": "collectopt.objective",
         "ComplaintRisk": "collectopt.objective",
+        "CreditStanding": "collectopt.objective",
         "OptOutRisk": "collectopt.objective",
     },
 )

@@ -92,6 +92,40 @@ def test_validate_a_sound_book(monkeypatch, capsys, place):
     assert (code, "The book is sound" in out) == (0, True)
 
 
+def test_validate_tells_of_channels_without_consent(monkeypatch, capsys, place, tmp_path):
+    words = ("validate", place / "book", "--config", place / "collections.toml", "--json")
+    assert json.loads(run(monkeypatch, capsys, *words)[1])["remarks"] == []
+    config = tmp_path / "more.toml"
+    for law, said in (("none", "every account counts as permitted"), ("us_regf", "is refused")):
+        more = CONFIG.replace('name = "sms"', 'name = "voice"')
+        config.write_text(f'jurisdiction = "{law}"\n{more}')
+        code, out, _ = run(monkeypatch, capsys, *words[:3], config, "--json")
+        (remark,) = json.loads(out)["remarks"]  # a letter needs no consent
+        assert code == 0
+        assert remark.startswith("accounts.voice_ok: expected consent to voice")
+        assert said in remark
+    assert "remark: accounts.voice_ok" in run(monkeypatch, capsys, *words[:3], config)[1]
+
+
+def test_decide_tells_of_a_book_that_ended_long_ago(monkeypatch, capsys, place, tmp_path):
+    words = ("decide", place / "book", "--model", place / "nba", "--out", tmp_path / "d.parquet")
+    for days, told in ((30, False), (60, True)):
+        as_of = (BOOK.as_of + timedelta(days=days)).isoformat()
+        code, out, err = run(monkeypatch, capsys, *words, "--as-of", as_of, "--json")
+        assert code == 0
+        assert json.loads(out)["command"] == "decide"
+        assert ("remark: the last row of the book is of" in err) == told
+    assert err.count("remark") == 1
+
+
+def test_records_go_to_no_folder_of_something_else(monkeypatch, capsys, place, tmp_path):
+    out = tmp_path / "d.parquet"
+    words = ("decide", place / "book", "--model", place / "nba", "--as-of", AS_OF, "--out", out)
+    code, _, err = run(monkeypatch, capsys, *words, "--records", place / "book")
+    assert (code, out.exists()) == (1, False)
+    assert "a folder of records" in err
+
+
 def test_validate_names_every_fault_and_writes_nothing(monkeypatch, capsys, place, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()

@@ -14,6 +14,7 @@ from collectopt.objective import (
     Block,
     ComplaintRisk,
     ContactCost,
+    CreditStanding,
     ExpectedRecovery,
     Objective,
     OptOutRisk,
@@ -93,6 +94,27 @@ def test_opt_outs_by_hand():
     for wrong in (None, -1.0):
         with pytest.raises(InputError, match="cost"):
             OptOutRisk(cost=wrong)
+
+
+def test_credit_standing_by_hand():
+    marked = {
+        "p": np.array([[0.0], [0.0], [0.0]]), "cost": np.zeros((3, 1)),
+        "marks": np.array([[1.0], [1.0], [0.0]]), "consumer": np.array([[True], [False], [True]]),
+        "doubt": np.array([[0.25], [np.nan], [1.0]]), "credit_standing_cost": 200.0,
+    }  # fmt: skip
+    block = make_block(**marked)
+    # a consumer, quite clear; a firm of which nothing is known; a message
+    assert CreditStanding().values(block)[:, 0] == pytest.approx([250.0, 200.0, 0.0])
+    own = CreditStanding(cost=100.0, business=0.0, doubt=0.0)
+    assert own.values(block)[:, 0] == pytest.approx([100.0, 0.0, 0.0])
+    unknown = make_block(**{**marked, "doubt": None, "consumer": None})
+    assert CreditStanding().values(unknown)[:, 0] == pytest.approx([400.0, 400.0, 0.0])
+    assert (CreditStanding(cost=9.0).values(make_block()) == 0).all(), "no message leaves a mark"
+    objective = default_objective(credit_standing=True)
+    assert from_dict(objective.to_dict()) == objective
+    assert eval(repr(objective)) == objective
+    with pytest.raises(InputError, match="business"):
+        CreditStanding(business=1.5)
 
 
 def test_waiting_is_worth_nothing_under_the_default():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from collectopt.evaluation import report
-from collectopt.exceptions import NotFittedError
+from collectopt.exceptions import InputError, NotFittedError
 from collectopt.models.heldout import Slopes
 from collectopt.policy import FixedLadder, NextBestAction, next_best, reasons
 from collectopt.policy.guard import (
@@ -199,12 +199,12 @@ class Believing:
 def test_the_guard_plays_no_firm_tone_in_distress(kit, monkeypatch, distress, firm):
     scenes = []
 
-    def watched(held_out, snapshot, play):
+    def watched(held_out, snapshot, play, guard):
         def watching(rows, share):
             scenes.append(play(rows, share))
             return scenes[-1]
 
-        return judge(held_out, snapshot, watching)
+        return judge(held_out, snapshot, watching, guard)
 
     monkeypatch.setattr(reasons, "fitted", lambda ledger, as_of: Believing(distress))
     monkeypatch.setattr(next_best, "judge", watched)
@@ -212,6 +212,25 @@ def test_the_guard_plays_no_firm_tone_in_distress(kit, monkeypatch, distress, fi
     tones = CATALOGUE.actions.tone[np.concatenate([s.played[Kept.LADDER] for s in scenes])]
     assert (tones >= 0).any()
     assert (tones == 1).any() == firm
+
+
+def test_more_standard_errors_keep_individual_effects_in_fewer_segments(kit, crossing):
+    _, ledger = crossing
+    kept = []
+    for guard in (0.0, 2.0, 1e6):
+        policy = NextBestAction(CATALOGUE, payment=kit.Payment(), guard=guard)
+        table = policy.fit(ledger, "2026-06-01").guard_table()
+        individual = table.kept == Kept.INDIVIDUAL.value
+        assert (table.gain[individual] > guard * table.stderr[individual]).all()
+        kept.append(set(table.segment[individual]))
+    assert kept[0] >= kept[1] >= kept[2] == set()
+    assert kept[1], "these effects cross by far more than two standard errors"
+
+
+@pytest.mark.parametrize("guard", [-0.1, float("nan"), float("inf"), "2", True])
+def test_a_bar_that_is_none_is_named(guard):
+    with pytest.raises(InputError, match="guard"):
+        NextBestAction(CATALOGUE, guard=guard)
 
 
 def test_segments_by_kind_and_lateness(crossing):

@@ -150,6 +150,8 @@ def test_a_table_of_tones_by_segment(kit):
         {"highest": "neutral", "customer_type": "consumer", "max_days_past_due": 14},
         {"highest": "friendly", "column": "region", "value": "BY"},
         {"highest": "neutral", "min_days_past_due": 10},
+        {"offset": -1, "column": "region", "value": "BY"},
+        {"offset": 1, "column": "region", "value": "Berlin", "customer_type": "business"},
     ]
     catalogue = frames.parsed()
     layout = Layout.of(catalogue.actions)
@@ -160,9 +162,10 @@ def test_a_table_of_tones_by_segment(kit):
             seen = Seen.of(reader.read(rows), micros(frames.as_of))
             if seen.open:
                 snapshot = Snapshot(Ledger.from_frames(**rows), frames.as_of)
-                slow = State.of(snapshot, catalogue, layout).segments
-                assert_equal(quick.of(seen, None)[0].segments, slow)
-                found.add(slow.tobytes())
+                slow, state = State.of(snapshot, catalogue, layout), quick.of(seen, None)[0]
+                assert_equal(state.segments, slow.segments)
+                assert_equal(state.tone_offset, slow.tone_offset)
+                found.add(slow.segments.tobytes() + slow.tone_offset.tobytes())
     assert len(found) > 2
 
 
@@ -246,6 +249,8 @@ def test_holds_that_never_end(shop):
         assert (quick is None) == (end.year == 2037)
         slow = by_ledger(fast, rows, book.as_of)
         assert_equal(quick or slow, slow)
+    rows["holds"][0]["reason"] = "a parcel was lost"
+    assert fast._quick.record(rows, book.as_of) is None  # the ledger puts it into words
 
 
 def test_no_tables_and_no_files_on_the_way(shop):
@@ -297,7 +302,7 @@ COLUMNS = (
     "customer_since", "credit_score", "lifetime_value", "email_ok", "invoice_id", "issued_on",
     "due_on", "amount", "currency", "kind", "product", "payment_id", "paid_at", "method",
     "contact_id", "sent_at", "decided_at", "channel", "tone", "offer", "template", "propensity",
-    "policy", "cost", "decision_id", "at", "from_on", "to_on", "own",
+    "policy", "cost", "decision_id", "at", "from_on", "to_on", "reason", "own",
 )  # fmt: skip
 
 

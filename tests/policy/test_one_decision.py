@@ -10,7 +10,7 @@ import pytest
 
 from collectopt import Ledger, NextBestAction, Snapshot
 from collectopt.exceptions import InputError, NotFittedError
-from collectopt.models import response
+from collectopt.models import one_row, response
 from collectopt.models.boosting import Trees
 from collectopt.models.external import Followed, Lift, Place
 from collectopt.models.one_row import QuickPayment, QuickTrees
@@ -60,9 +60,15 @@ def policy(book):
         return fitted.fit(book.ledger(), as_of=book.as_of)
 
 
-@pytest.fixture(scope="module")
-def fast(policy):
-    return policy.prepare()
+@pytest.fixture(scope="module", params=["compiled", "plain"])
+def fast(policy, request):
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "plain":
+            patch.setattr(one_row, "compiled", lambda: None)
+        prepared = policy.prepare()
+    assert (prepared.kernels is not None) == (request.param == "compiled")
+    assert (prepared.payment.forests is not None) == (request.param == "compiled")
+    return prepared
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +100,7 @@ def test_own_models_account_by_account(policy, fast, book):
         rows = alone(tables, account)
         record = fast.record(rows, book.as_of)
         [row] = policy.decide(Ledger.from_frames(**rows), book.as_of, k).table.to_pylist()
+        assert_same(fast.decide(record, book.as_of, k), row)
         assert_same(policy.decide_one(record, book.as_of, k), row)
         contacts += row["channel"] != "none"
     assert contacts

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from collectopt.exceptions import InputError
 from collectopt.policy import NextBestAction, Overrides
 from collectopt.rules import Layout, Rules, State
-from collectopt.schema import ActionKind, Snapshot
+from collectopt.schema import ActionKind, Catalogue, Ledger, Snapshot
 
 SEEDS = st.integers(0, 10**6)
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # a book does not shrink
@@ -209,3 +209,78 @@ def test_nothing_is_stopped_by_itself_before_sending(kit, seed):
     found = policy.recheck(decisions, ledger, frames.as_of, overrides=over)
     assert found.stopped.to_pylist() == []
     assert len(found.decisions) == len(decisions)
+
+
+LEVEL = {"friendly": 0, "neutral": 1, "firm": 2, None: 0}
+BEYOND = "It is done beyond the limits, which had no room left."
+
+
+def by_hand(overrides, book, account):
+    kinds = {o.kind.value for o in overrides.at(account, book.today(account))}
+    return bool(kinds & {"force", "amend", "tone_offset"})
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_harshness_is_within_the_limit_wherever_the_orders_alone_are(kit, seed):
+    house = {"first_contact_gentle": False, "max_tone_step": 2, "min_contacts_before_agency": 2}
+    frames = kit.frames(2_000 + seed, n=60, house=house)
+    limit = frames.catalogue["limits"]["harshness"] = (3, 8)[seed % 2]
+    frames.catalogue["explore"] = (0.0, 0.3, 1.0)[seed % 3]
+    overrides = random_overrides(frames, np.random.default_rng(seed), share=0.4)
+    catalogue, ledger = frames.parsed(), frames.ledger()
+    policy = NextBestAction(
+        catalogue, payment=kit.Payment(), response=kit.Response(catalogue, 0.2)
+    ).fit(ledger, frames.as_of)
+    found = policy.decide(ledger, frames.as_of, rng=seed, overrides=overrides)
+    rows, book = found.to_arrow().to_pylist(), kit.Plain(frames)
+    own = sum(LEVEL[r["tone"]] for r in rows if by_hand(overrides, book, r["account_id"]))
+    total = sum(LEVEL[r["tone"]] for r in rows)
+    assert total <= max(limit, own)
+    beyond = any(BEYOND in r["reasons"] for r in rows)
+    assert beyond or own <= limit
+
+
+NUMBERS = ("p_pay", "p_pay_if_wait", "expected_recovery", "uplift", "cost", "value", "propensity")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("tones", [[], [{"offset": 1}]])
+def test_one_decision_at_a_time_obeys_as_a_run_does(kit, seed, tones):
+    frames = kit.frames(seed, n=6, explore=0.2)
+    catalogue = Catalogue.from_dict({**frames.catalogue, "house": {"tones": tones}})
+    policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue)).fit(
+        frames.ledger(), frames.as_of
+    )
+    overrides = random_overrides(frames, np.random.default_rng(seed))
+    fast, kinds = policy.prepare(), Counter()
+    for account in kit.Plain(frames).with_open_claim():
+        rows = {name: [r for r in table if r["account_id"] == account]
+                for name, table in frames.tables.items()}  # fmt: skip
+        ledger = Ledger.from_frames(**{name: mine for name, mine in rows.items() if mine})
+        mine = Overrides(
+            tuple(o for o in overrides.overrides if o.account_id == account),
+            tuple(a for a in overrides.approvals if a.account_id == account),
+        )
+        [row] = policy.decide(ledger, frames.as_of, 3, overrides=mine).table.to_pylist()
+        record = fast.records(ledger, frames.as_of)[account]
+        choice = fast.decide(record, rng=3, overrides=mine)
+        for name, found in vars(choice).items():
+            if name in NUMBERS:
+                assert found == pytest.approx(row[name], rel=1e-11, abs=1e-13, nan_ok=True), name
+            elif name != "terms":
+                assert (list(found) if isinstance(found, tuple) else found) == row[name], name
+        kinds += Counter(line.split(":")[0] for line in choice.rule_trace)
+    assert kinds["OVERRIDE"]
+    assert bool(kinds["TONE_OFFSET"]) <= bool(tones)
+
+
+def test_one_decision_refuses_orders_that_are_none(kit):
+    frames = kit.frames(1, n=3)
+    catalogue = frames.parsed()
+    policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue)).fit(
+        frames.ledger(), frames.as_of
+    )
+    fast = policy.prepare()
+    record = next(iter(fast.records(frames.ledger(), frames.as_of).values()))
+    with pytest.raises(InputError, match="Overrides or None"):
+        fast.decide(record, overrides="force")

@@ -180,3 +180,22 @@ def test_inputs_are_kept_and_those_that_do_not_fit_are_refused(tmp_path, decisio
     for wrong in (pa.array(values[1:], FINGERPRINT), pa.array(["x"] * n)):
         with pytest.raises(InputError, match="fingerprints, one a decision"):
             store.append(decisions, {}, inputs=wrong)
+
+
+def test_a_place_with_something_else_is_refused_and_left_as_it_is(tmp_path, decisions):
+    book, file = tmp_path / "book", tmp_path / "file"
+    book.mkdir()
+    (book / "accounts.parquet").write_text("x")
+    file.write_text("x")
+    for place, found in ((book, "accounts.parquet"), (file, "a file")):
+        with pytest.raises(InputError, match=found):
+            RecordStore(place)
+    assert [p.name for p in book.iterdir()] == ["accounts.parquet"]
+    # hidden files, what is left of a broken write, a note beside the runs
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / ".DS_Store").write_text("x")
+    (store / ".run-1.part").write_text("x")
+    RecordStore(store).append(decisions, {"seed": 1})
+    (store / "README.txt").write_text("x")
+    assert RecordStore(store).check() == len(decisions)

@@ -94,6 +94,9 @@ def test_all_faults_are_named_with_their_key():
         ({"timezone": "Mars"}, "an IANA time zone"),
         ({"channels": [{"name": "a", "hours": [9, 8]}]}, "hours that rise"),
         ({"explore": 1.5}, "explore"),
+        ({"jurisdiction": "DE"}, r"jurisdiction: expected one of none, de, .*mean 'de'"),
+        ({"jurisdiction": "mars"}, 'Take "none" for house rules only'),
+        ({"horizon_days": 7, "cadence_days": 14}, "cadence_days: expected at most horizon_days, 7"),
     ],
 )
 def test_faults_of_the_whole(change, message):
@@ -202,3 +205,17 @@ def test_plain_factors_make_a_set():
         ActionSet.from_frame([{"channel": "email"}])
     with pytest.raises(InputError, match="no rows"):
         ActionSet.from_frame([])
+
+
+def test_it_shows_itself_in_few_words():
+    catalogue = Catalogue.default()
+    assert repr(catalogue) == ("Catalogue(4 channels, 3 tones, 2 offers: 1,010 actions; law: none)")
+    lines = str(catalogue).splitlines()
+    assert lines[0] == repr(catalogue)
+    assert max(map(len, lines)) <= 100
+    assert any("phone 4.50 EUR (6 min, 240 a run, 8 to 20 h, Mon" in line for line in lines)
+    assert "friendly &lt; neutral &lt; firm" in catalogue._repr_html_()
+    small = Catalogue.from_dict({"channels": [{"name": "email"}], "agency": {}, "house": {
+        "tones": [{"highest": "firm"}]}})  # fmt: skip
+    assert repr(small).startswith("Catalogue(1 channel, 3 tones, 1 offer: ")
+    assert "[agency]" in str(small)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from collectopt.exceptions import CatalogueError
+from collectopt.messages.filling import starter_templates
 from collectopt.schema import mistakes
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.starter import EXAMPLES, meanings, starter
@@ -49,6 +50,19 @@ def test_what_it_says_of_missing_lines_is_so():
         assert f"Without this line: {getattr(least, key)}.\n{key} = " in flat
     for key in ("min_contacts_before_agency", "distress"):
         assert f"Without this line: {getattr(least.house, key)}.\n{key} = " in flat
+
+
+def test_lines_break_where_they_read_well():
+    for text in (TEXT, starter("de", starter_templates())):
+        comments = [line for line in text.splitlines() if line.startswith("# ")]
+        assert max(map(len, comments)) <= 96
+        for line in comments:
+            assert len(line.split()) > 2 or line.endswith((".", "?")), line
+            assert not line.startswith("# ="), line
+            assert line.count("Without this line: ") == line.count("Without"), line
+            assert "None" not in line
+            assert ". not set" not in line
+            assert "`" not in line
 
 
 def test_all_that_is_not_set_can_be_set_by_uncommenting():

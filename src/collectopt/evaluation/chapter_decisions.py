@@ -170,6 +170,8 @@ _ACTIONS = (
     (r"(Waiting): .*? (would be worth)", r"\1: an action \2"),
     (r"(otherwise): .*\.$", r"\1: another action."),
     (r"(Chosen): .*\.$", r"\1."),
+    (r"^(The table of tones shifts the tone by .*): instead of .*\.$", r"\1."),
+    (r"^On hold since .* (\(HOLD_\w+\)\.)$", r"On hold, with a reason on record \1"),
 )
 
 
@@ -184,6 +186,8 @@ def pattern(text: str) -> str:
     'open … EUR for … days (H01)'
     >>> pattern("Waiting is best: the next best, email, 08:00 today, would be worth -0.17 EUR.")
     'Waiting is best: the next best would be worth … EUR.'
+    >>> pattern("On hold since 2026-02-01 until 2026-03-01, because goods broke (HOLD_DISPUTE).")
+    'On hold, with a reason on record (HOLD_DISPUTE).'
     """
     for found, kept in _ACTIONS:
         text = re.sub(found, kept, text)

@@ -127,19 +127,27 @@ def init(
 @app.command()
 def validate(book: Book, config: Config = None, as_json: Json = False) -> None:
     """Check a book and list every fault."""
-    from collectopt.jobs.tasks import read_book
+    from collectopt.jobs.checking import consents
+    from collectopt.jobs.tasks import quality, read_book
 
-    ledger = read_book(book, _catalogue(config) if config else None)
+    catalogue = _catalogue(config) if config else None
+    ledger = read_book(book, catalogue)
+    strict = () if catalogue is None else consents(ledger, catalogue)
+    remarks = [str(remark) for remark in (*ledger.remarks, *strict)]
     facts = {"command": "validate", "valid": True, "fingerprint": ledger.fingerprint}
+    found = None if catalogue is None else quality(ledger, catalogue)
+    if found is not None:
+        facts["data_quality"] = found
     sizes = {name: len(ledger.table(name)) for name in _TABLES}
     if as_json:
-        remarks = [str(remark) for remark in ledger.remarks]
         typer.echo(json.dumps({**facts, "rows": sizes, "remarks": remarks}))
         return
     rows = [[name, f"{size:,}"] for name, size in sizes.items()]
     Console().print(_table("The book is sound", ["table", "rows"], rows))
-    for remark in ledger.remarks:
+    for remark in remarks:
         typer.echo(f"remark: {remark}")
+    if found is not None:
+        typer.echo(f"data quality: {_text(found)}")
 
 
 @app.command()
@@ -360,6 +368,8 @@ def _finish(summary: Summary, *, as_json: bool) -> None:
     else:
         rows = [[key, _text(value)] for key, value in summary.facts.items()]
         Console().print(_table(None, ["", ""], rows))
+    for remark in summary.remarks:
+        typer.echo(f"remark: {remark}", err=True)
     if summary.fallbacks:
         for reason, count in summary.fallbacks.items():
             typer.echo(f"{count} accounts wait: {reason}", err=True)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from collectopt.evaluation import BacktestResult, backtest, kpis, report, rolling_cuts
 from collectopt.exceptions import InputError
+from collectopt.jobs.checking import stale
 from collectopt.models import PaymentModel
 from collectopt.policy import NextBestAction, load, sealing
 from collectopt.policy.base import MARKER, Policy
@@ -27,6 +28,7 @@ from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.decisions import SCHEMA, Decisions
 from collectopt.schema.fingerprints import fingerprints
 from collectopt.schema.ledger import Ledger
+from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import to_instant
 
 if TYPE_CHECKING:
@@ -62,15 +64,37 @@ class Summary:
         Plain values for the one-line summary.
     fallbacks : dict of str to int
         Accounts that could not be decided: reason -> how many.
+    remarks : tuple of str
+        What is no fault, but worth a word.
     """
 
     facts: dict[str, Any]
     fallbacks: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def read_book(path: Path, catalogue: Catalogue | None = None) -> Ledger:
     """Read a folder of parquet files; raises InputError with every fault."""
     return Ledger.from_parquet(path, catalogue=catalogue)
+
+
+def quality(ledger: Ledger, catalogue: Catalogue) -> dict[str, Any] | None:
+    """Sum up the quality of the data as of the end of the book; None: nothing is open then.
+
+    Returns
+    -------
+    dict or None
+        See `DataQuality.summary`.
+    """
+    from collectopt.evaluation.splits import last_fact
+    from collectopt.policy import data_quality
+
+    try:
+        end = last_fact(ledger)
+    except InputError:  # a book without any fact
+        return None
+    found = data_quality(Snapshot(ledger, end), catalogue)
+    return {**found.summary(), "score": round(found.summary()["score"], 4)} if len(found) else None
 
 
 def train(
@@ -210,6 +234,7 @@ def decide(
     InputError, ArtifactError
     """
     check_file(out)
+    store = None if records is None else RecordStore(records)
     with progress.step("reading the policy"):
         policy = load(model)
     with progress.step("reading the book"):
@@ -220,14 +245,14 @@ def decide(
     if given is not None:
         run["overrides"] = given.digest
     # a finished file does not hold all that a record does
-    found = _finished(out, run) if resume and records is None else None
+    found = _finished(out, run) if resume and store is None else None
     if found is None:
         with progress.step("deciding"):
             decisions = policy.decide(ledger, as_of=moment, rng=seed, overrides=given)
         with progress.step("writing"):
-            if records is not None:
+            if store is not None:
                 inputs = fingerprints(ledger, decisions.table["account_id"], moment)
-                RecordStore(records).append(decisions, run, given, inputs)
+                store.append(decisions, run, given, inputs)
             _write(decisions, out, run, given)
         found = _Found(decisions.counts(), dict(decisions.fallbacks), float(value(decisions)))
     facts = {
@@ -238,7 +263,8 @@ def decide(
         **{name: made for name, made in run.items() if isinstance(made, str | int)},
         "out": str(out),
     }
-    return Summary(facts, found.fallbacks)
+    old = stale(ledger, moment)
+    return Summary(facts, found.fallbacks, () if old is None else (old,))
 
 
 def check_file(out: Path) -> None:

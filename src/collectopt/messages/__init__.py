@@ -1,4 +1,4 @@
-"""Words for people: messages to customers, and decisions explained, in German and English."""
+"""Words for people: messages, decisions explained, and replies read, in German and English."""
 
 from collectopt._lazy import attach
 
@@ -10,6 +10,9 @@ __getattr__, __dir__, __all__ = attach(
         "Messages": ".composing",
         "compose": ".composing",
         "starter_templates": ".filling",
+        "ReplyKind": ".replies",
+        "Reading": ".replies",
+        "read_reply": ".replies",
         "lint": "collectopt.schema.wording",
     },
 )

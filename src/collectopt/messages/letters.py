@@ -87,7 +87,9 @@ def in_words(
         lines.append(words["worth"].format(value=value, currency=catalogue.currency, terms=joined))
     if explanation.runner_up is not None:
         lines.append(words["rival"].format(rival=_named(explanation.runner_up, words)))
-    refused = [_refusal(trace, words, catalogue) for trace in explanation.rule_trace]
+    own = ("TONE_OFFSET: ",)  # what the house did, no refusal
+    traces = [trace for trace in explanation.rule_trace if not trace.startswith(own)]
+    refused = [_refusal(trace, words, catalogue) for trace in traces]
     if refused:
         lines.append(words["not_allowed"].format(rules="; ".join(refused)))
     lines.append(words["person"])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from collectopt.models.contrasts import _CLIP, Mains
 from collectopt.models.one_row import QuickEffects, QuickPayment
-from collectopt.models.slopes import Slopes
+from collectopt.models.slopes import STAGES, Slopes
 from collectopt.models.tilt import Tilt
 
 Float = npt.NDArray[np.float64]
@@ -28,9 +28,13 @@ class PaymentLines:
     def __init__(self, payment: QuickPayment) -> None:
         self.members = [None if m.slopes is None else _Pieces(m.slopes) for m in payment.members]
 
-    def of(self, x: Row) -> tuple[Float | None, ...]:
-        """Log odds that the lines of each member add at each stage; x is (d,) float32."""
-        return tuple(None if pieces is None else pieces.odds(x) for pieces in self.members)
+    def of(self, x: Row) -> Float:
+        """Log odds that lines add at each stage, (members, stages); x is (d,) float32."""
+        found = np.zeros((len(self.members), len(STAGES) + 2))
+        for row, pieces in zip(found, self.members, strict=True):
+            if pieces is not None:
+                row[:] = pieces.odds(x)
+        return found
 
 
 class _Pieces:

@@ -1,8 +1,9 @@
 """The payment model and the level of a response model for one row: the same numbers, at once.
 
 For one row it is calls that cost, not sums. So whatever does not depend on the columns of the row
-(its bins, their calendar, the life table) is worked out once for each due date and day and kept,
-and trees are asked through LightGBM's C interface, without the checks and copies around it.
+(its bins, their calendar, the life table) is worked out once for each due date and day and kept.
+Where numba is there (the extra "fast"), all the rest is one call of compiled code; else trees are
+asked through LightGBM's C interface, without the checks and copies around it.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from collectopt.models.boosting import Trees, expit
+from collectopt.models.forests import MOST_BINS, Forests, Track, laid_out
 from collectopt.models.hazard import HazardModel
 from collectopt.models.members import Member
 from collectopt.models.payment import PaymentModel
 from collectopt.models.response import ResponseModel
-from collectopt.models.slopes import Slopes
+from collectopt.models.slopes import STAGES, Slopes
 from collectopt.models.slopes import _stage as _stage_of_lines
 from collectopt.models.windows import END, KNOTS
 
@@ -107,6 +110,24 @@ class QuickTrees:
         return score
 
 
+def compiled() -> Any:
+    """Give the module of compiled code; None where numba is not there."""
+    try:
+        from collectopt.models import kernels
+    except ImportError:
+        return None
+    return kernels
+
+
+def _laid_out(quick: list[QuickTrees]) -> tuple[Any, Forests] | None:
+    """Compiled code and the trees laid out for it; None where numba is not there."""
+    kernels = compiled()
+    if kernels is None:
+        return None
+    forests = laid_out(each.trees.booster.dump_model() for each in quick)
+    return None if forests is None else (kernels, forests)
+
+
 def _address(array: npt.NDArray[np.floating[Any]]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
@@ -119,37 +140,22 @@ class _QuickMember:
 
 
 @dataclass(frozen=True, eq=False)
-class _Track:
+class _Lines:
     """What is the same for all rows with the same due date and day.
 
     Attributes
     ----------
+    track : Track
     data : (m, d + c) float32
         Columns of the bins; those of the row, and days from its usual ones, are still to be set.
-    due : (m, 1) float32
-        Days from the due date to each bin.
-    base : tuple of (m,) float64
-        Log odds by the life table of each member.
     scores : tuple of callable
-        Sum of the trees of each member for what is in ``data``, (m,) float64.
-    stage : (m,) int64
-        Stage of each bin for the lines.
-    at : (h,) int64
-        Bin in which each of the days asked about lies.
-    share : (h,) float64
-        How far into it.
-    weight : list of k floats
-        What the windows weigh.
+        Sum of the trees of each member for what is in ``data``, (m,) float64; none where compiled
+        code walks them.
     """
 
+    track: Track
     data: Row
-    due: Row
-    base: tuple[Float, ...]
     scores: tuple[Callable[[], Float], ...]
-    stage: Int
-    at: Int
-    share: Float
-    weight: list[float]
 
 
 class QuickPayment:
@@ -174,74 +180,101 @@ class QuickPayment:
         knots = np.array([*KNOTS, END])
         knots = knots[: np.searchsorted(knots, float(days[-1])) + 1]
         self.knots, self.reach = len(knots), max(float(days[-1]), float(knots[-1]))
+        self.middle = np.array([*((a + b) / 2.0 for a, b in pairwise([0, *days])), days[-1] / 2.0])
         self.asked = np.array([*knots, *days], dtype=np.float64)
         self.piece = np.searchsorted(np.array([*KNOTS, END]), np.array(days), side="left").tolist()
         self.shut = [
             None if trees is None else QuickTrees(trees, self.columns + 1)
             for trees in self.windows.trees[: self.knots]
         ]
-        self._tracks: dict[tuple[float, int], _Track] = {}
+        self._lines: dict[tuple[float, int], _Lines] = {}
+        shut = [trees for trees in self.shut if trees is not None]
+        self.forests = _laid_out([*(m.trees for m in self.members), *shut])
+        # the last knot has no window, nor have those that saw too few rows
+        self.start, self.number = np.zeros(self.knots), np.full(self.knots, -1, dtype=np.int64)
+        self.start[: len(self.shut)] = self.windows.base[: self.knots]
+        own = np.flatnonzero([trees is not None for trees in self.shut])
+        self.number[own] = len(self.members) + np.arange(len(own))
+        self._chances = np.zeros(len(self.piece))
+        # compile now rather than at the first decision
+        row = np.zeros(self.columns, dtype=np.float32)
+        self.before(row, self.straight(np.zeros((1, width), dtype=np.float32))[0], np.nan, 0)
 
-    def straight(self, X: npt.NDArray[np.float32]) -> list[tuple[Float | None, ...]]:
-        """Log odds that the lines of each member add at each stage, for each of n rows.
+    def straight(self, X: npt.NDArray[np.float32]) -> Float:
+        """Log odds that lines add for n rows, at each stage: (n, members, stages).
 
         They hang on the columns alone, so they may be prepared with them.
         """
-        found: list[list[Float | None]] = [[] for _ in X]
-        for member in self.members:
+        found = np.zeros((len(X), len(self.members), len(STAGES) + 2))
+        for k, member in enumerate(self.members):
             slopes = member.slopes
-            pieces = None if slopes is None else slopes._pieces(X)  # noqa: SLF001 - the same model
-            for i, own in enumerate(found):
-                if slopes is None or pieces is None:
-                    own.append(None)
-                else:
-                    own.append((slopes.coef * pieces[i]).sum(axis=1) + slopes.level)
-        return [tuple(own) for own in found]
+            if slopes is not None:
+                pieces = slopes._pieces(X)  # noqa: SLF001 - the same model
+                for i in range(len(X)):
+                    found[i, k] = (slopes.coef * pieces[i]).sum(axis=1) + slopes.level
+        return found
 
-    def before(
-        self, x: Row, straight: tuple[Float | None, ...], due: float, day: int
-    ) -> list[float]:
+    def before(self, x: Row, straight: Float, due: float, day: int) -> list[float]:
         """P(event) before each of the days.
 
         Parameters
         ----------
         x : (d,) float32
             Features of the account, in the model's order.
-        straight : tuple of (stages,) float64 or None
+        straight : (members, stages) float64
             The row's part of :meth:`straight`.
         due : float
             Days until the due date has passed; nan without one.
         day : int
             Local day, days since 1970.
         """
-        track = self._tracks.get((due, day))
-        if track is None:
-            track = self._lay(due, day)
-        hazard = self._hazard(x, straight, track)
+        return self._asked(x, straight, due, day)[0]
+
+    def paid(self, x: Row, straight: Float, due: float, day: int) -> tuple[float, float]:
+        """P(event) before the last of the days, and the mean days to it if it comes by then.
+
+        Parameters are those of :meth:`before`.
+        """
+        p, mean = self._asked(x, straight, due, day)
+        return p[-1], mean
+
+    def _asked(self, x: Row, straight: Float, due: float, day: int) -> tuple[list[float], float]:
+        known = self._lines.get((due, day))
+        if known is None:
+            known = self._lay(due, day)
+        if self.forests is not None and not known.scores:
+            kernels, trees = self.forests
+            mean = kernels.paid_before(trees, known.track, x, straight, due, self._chances)
+            return self._chances.tolist(), mean
+        hazard = self._hazard(x, straight, known)
         total = np.zeros(len(hazard) + 1)
         np.cumsum(-np.log1p(-np.minimum(hazard, 1.0 - 1e-12)), out=total[1:])
+        track = known.track
         below = total[track.at]
         p = -np.expm1(-(below + track.share * (total[track.at + 1] - below)))
-        return self._bent(x, due, track, p)
+        chances = self._bent(x, due, track, p)
+        mass = [max(b - a, 0.0) for a, b in pairwise([0.0, *chances])]
+        if not sum(mass) > 0:
+            return chances, float(self.middle[-1])
+        return chances, float(np.dot(mass, self.middle[:-1])) / sum(mass)
 
-    def _hazard(self, x: Row, straight: tuple[Float | None, ...], track: _Track) -> Float:
-        track.data[:, : self.columns] = x
+    def _hazard(self, x: Row, straight: Float, known: _Lines) -> Float:
+        known.data[:, : self.columns] = x
         if self.usual:
-            track.data[:, -len(self.usual) :] = track.due - x[self.usual]
+            known.data[:, -len(self.usual) :] = known.track.due[:, None] - x[self.usual]
         odds = []
-        for base, lines, score in zip(track.base, straight, track.scores, strict=True):
-            own = base if lines is None else base + lines[track.stage]
-            odds.append(own + score())
+        for base, lines, score in zip(known.track.base, straight, known.scores, strict=True):
+            odds.append(base + lines[known.track.stage] + score())
         return expit(np.mean(odds, axis=0) if len(odds) > 1 else odds[0])
 
-    def _bent(self, x: Row, due: float, track: _Track, p: Float) -> list[float]:
+    def _bent(self, x: Row, due: float, track: Track, p: Float) -> list[float]:
         """Average with the windows, as `Windows.bend` and `Bend.forward` do."""
         source, chances = p[: self.knots].tolist(), p[self.knots :].tolist()
         target = source.copy()
         for k, trees in enumerate(self.shut):
             if trees is not None:
                 trees.row[:-1], trees.row[-1] = x, due
-                odds, w = self.windows.base[k] + trees.one(), track.weight[k]
+                odds, w = float(track.start[k]) + trees.one(), float(track.weight[k])
                 target[k] = _expit(w * odds + (1.0 - w) * _logit(source[k]))
         low, high = [0.0, *source, 1.0], [0.0, *accumulate(target, max), 1.0]
         return [
@@ -249,31 +282,46 @@ class QuickPayment:
             for chance, k in zip(chances, self.piece, strict=True)
         ]
 
-    def _lay(self, due: float, day: int) -> _Track:
+    def _lay(self, due: float, day: int) -> _Lines:
         offset, start = np.array([due]), np.array([day]).astype("datetime64[D]")
         periods = self.hazard.grid_.lay(np.array([self.reach]), offset)
         usual = np.zeros((1, len(self.usual)), dtype=np.float32) if self.usual else None
         clock = periods.features(offset, start, usual)
-        data = np.zeros((len(periods), self.columns + clock.shape[1]), dtype=np.float32)
-        data[:, self.columns :] = clock
         edge = np.maximum.accumulate(np.concatenate([[0.0], periods.hi]))
         inside = (edge[None, 1:-1] <= self.asked[:, None]).sum(axis=1)
         at = np.clip(inside, 0, len(edge) - 2)
         lo, hi = edge[at], edge[at + 1]
-        track = _Track(
-            data=data,
-            due=(periods.lo - due)[:, None].astype(np.float32),
-            base=tuple(m.member._table(periods, offset) for m in self.members),  # noqa: SLF001
-            scores=tuple(m.trees.of(data) for m in self.members),
+        clock = np.ascontiguousarray(clock, dtype=np.float32)
+        left = np.zeros(0, dtype=np.uint64)
+        fast = self.forests is not None and len(periods) <= MOST_BINS
+        if self.forests is not None and fast:
+            kernels, trees = self.forests
+            left = kernels.clock_splits(trees, clock, self.columns)
+        track = Track(
+            clock=clock,
+            left=left,
+            due=(periods.lo - due).astype(np.float32),
+            usual=np.array(self.usual, dtype=np.int64),
+            base=np.array([m.member._table(periods, offset) for m in self.members]),  # noqa: SLF001
             stage=_stage_of_lines(periods, offset),
             at=at,
             share=np.clip((self.asked - lo) / np.where(hi > lo, hi - lo, 1.0), 0.0, 1.0),
-            weight=self.windows.weights(offset, self.knots)[0].tolist(),
+            piece=np.array(self.piece, dtype=np.int64),
+            middle=self.middle,
+            weight=np.array(self.windows.weights(offset, self.knots)[0], dtype=np.float64),
+            start=self.start,
+            shut=self.number,
         )
-        if len(self._tracks) >= _KEPT:
-            self._tracks.clear()
-        self._tracks[due, day] = track
-        return track
+        data, scores = np.zeros((0, 0), dtype=np.float32), []
+        if not fast:
+            data = np.zeros((len(periods), self.columns + clock.shape[1]), dtype=np.float32)
+            data[:, self.columns :] = clock
+            scores = [m.trees.of(data) for m in self.members]
+        known = _Lines(track, data, tuple(scores))
+        if len(self._lines) >= _KEPT:
+            self._lines.clear()
+        self._lines[due, day] = known
+        return known
 
 
 def _logit(p: float) -> float:
@@ -302,10 +350,18 @@ class QuickEffects:
     def __init__(self, model: ResponseModel) -> None:
         level = model._level  # noqa: SLF001 - the same model, laid out again
         assert level is not None
+        assert model.factors is not None
         self.model, self.level = model, level
         self.fixed = not model.gate.open or not (model.room_share or model._tilt)  # noqa: SLF001
         self.trees = None if level.trees is None else QuickTrees(level.trees, level.width)
         self.share, self.mean_room = model.room_share, max(model._mean_room, 1e-12)  # noqa: SLF001
+        self.common, self.phi = model.theta[None, :], model.factors.phi
+        self.told = float(level.start), float(self.share), float(self.mean_room)
+
+    @cached_property
+    def forests(self) -> tuple[Any, Forests] | None:
+        """Compiled code and the trees laid out for it."""
+        return _laid_out([self.trees] if self.trees else [])
 
     def straight(self, X: npt.NDArray[np.float32]) -> list[tuple[float, float]]:
         """Give what the lines say of n rows each: of its level, and of the effect of a contact.
@@ -322,7 +378,9 @@ class QuickEffects:
             found.append((own, 0.0 if tilt is None else float(tilt(z)[0])))
         return found
 
-    def theta(self, x: Row, straight: tuple[float, float]) -> Float:
+    def theta(
+        self, x: Row, straight: tuple[float, float], trust: tuple[float, float] = (1.0, 1.0)
+    ) -> Float:
         """Effects of the factors, (1, p).
 
         Parameters
@@ -330,14 +388,24 @@ class QuickEffects:
         x : (d,) float32
         straight : (level, tilt)
             The row's part of :meth:`straight`.
+        trust : (common, own)
+            Shares of the common effects, and of what the row's own differ from them.
         """
-        theta = self.model.theta[None, :].copy()
         if self.fixed:
+            return self.common * trust[0]
+        if self.forests is not None:
+            kernels, trees = self.forests
+            theta = np.empty(self.common.shape)
+            own = 0 if self.trees is not None else -1
+            told = (*self.told, *trust)
+            kernels.theta(trees, own, x, self.common, told, straight, theta)
             return theta
+        theta = self.common.copy()
         level, tilt = straight
         if self.trees is not None:
             self.trees.row[:] = x
             level = 0.5 * level + 0.5 * (self.level.start + self.trees.one())
         theta[0, 0] += tilt
         level = min(max(level, 0.0), 1.0)
-        return theta * (1.0 + self.share * (level * (1.0 - level) / self.mean_room - 1.0))
+        theta *= 1.0 + self.share * (level * (1.0 - level) / self.mean_room - 1.0)
+        return trust[0] * self.common + trust[1] * (theta - self.common)

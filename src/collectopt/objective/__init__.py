@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = attach(
         "RelationshipCost": ".terms",
         "ComplaintRisk": ".terms",
         "OptOutRisk": ".terms",
+        "CreditStanding": ".terms",
         "default_objective": ".terms",
         "from_dict": ".terms",
     },

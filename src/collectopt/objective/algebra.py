@@ -53,6 +53,14 @@ class Block:
     complaint, opt_out, leave : ndarray (b, K), optional
         Learnt chances of a complaint, of the channel being banned, and of the customer leaving
         (below 0: staying); 0 where the action is no contact. None: not known.
+    marks : ndarray (b, 1), optional
+        Whether the action leaves a mark on the customer's credit standing, 0 or 1. None: it does
+        not, as no contact does.
+    consumer : ndarray (b, 1) of bool, optional
+    doubt : ndarray (b, 1), optional
+        How unclear it is why the account is late, 0 (sure) to 1 (no idea).
+    credit_standing_cost : float
+        EUR of harm that a mark does to a consumer.
     """
 
     p: Floats
@@ -71,6 +79,10 @@ class Block:
     complaint: Floats | None = None
     opt_out: Floats | None = None
     leave: Floats | None = None
+    marks: Floats | None = None
+    consumer: NDArray[np.bool_] | None = None
+    doubt: Floats | None = None
+    credit_standing_cost: float = 0.0
 
 
 class Objective:

@@ -160,15 +160,72 @@ class OptOutRisk(Term):
         return _chance(block, block.opt_out, given, prior.OPT_OUT, even) * self.cost
 
 
-def default_objective() -> Objective:
-    """``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``."""
-    return ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()
+@dataclass(frozen=True, eq=False, repr=False)
+class CreditStanding(Term):
+    """Harm to the credit standing of the customer, of a step that leaves a mark there.
+
+    Steps that do are the hand-over to an agency and the court order: what comes after them may be
+    reported to a bureau or entered in a public register. Messages leave none, whatever their tone.
+    It is harm to somebody else, so it has no price unless the creditor sets one. EUR a step =
+    cost x (1, or ``business`` for a firm) x (1 + ``doubt`` x how unclear it is why the account is
+    late): the less is known, the likelier is a mark for an oversight or for a claim that is not
+    owed. Where nothing is known of it, it counts as wholly unclear.
+
+    Parameters
+    ----------
+    cost : float or None
+        EUR a step for a consumer of whom it is clear why he is late; None takes ``[value]
+        credit_standing_cost`` of the catalogue, without it 0.
+    business : float
+        Share of it for a firm. Assumed: the law on such reports protects natural persons (BDSG
+        section 31), and a firm is judged by its accounts, too.
+    doubt : float
+        Growth where nothing is known. Assumed: a mark that should not be is twice the harm.
+
+    Notes
+    -----
+    A size to start from: borrowers in default gave up 11 % of a monthly income for a clean record
+    (Liberman 2016, The value of a good credit reputation, Journal of Financial Economics), as seen
+    in the choices of customers of one lender in Chile.
+
+    Examples
+    --------
+    >>> ExpectedRecovery() - ContactCost() - CreditStanding(cost=200.0)
+    ExpectedRecovery() - ContactCost() - CreditStanding(cost=200.0)
+    """
+
+    cost: float | None = None
+    business: float = 0.5
+    doubt: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(self, cost=(0.0, math.inf), business=(0.0, 1.0), doubt=(0.0, math.inf))
+
+    def euros(self, block: Block) -> Floats:
+        """Price of a mark, where the action leaves one."""
+        cost = block.credit_standing_cost if self.cost is None else self.cost
+        if block.marks is None:
+            return np.zeros((1, 1))
+        consumer = True if block.consumer is None else block.consumer
+        unclear = 1.0 if block.doubt is None else np.nan_to_num(block.doubt, nan=1.0)
+        who = np.where(consumer, 1.0, self.business)
+        return np.asarray(block.marks * cost * who * (1.0 + self.doubt * unclear), np.float64)
 
 
-_KNOWN: Mapping[str, type[Term]] = {
-    t.__name__: t
-    for t in (ExpectedRecovery, ContactCost, RelationshipCost, ComplaintRisk, OptOutRisk)
-}
+def default_objective(credit_standing: bool = False) -> Objective:
+    """``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``.
+
+    Parameters
+    ----------
+    credit_standing : bool
+        Whether ``CreditStanding()`` is deducted, too.
+    """
+    plain = ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()
+    return plain - CreditStanding() if credit_standing else plain
+
+
+_TERMS = ExpectedRecovery, ContactCost, RelationshipCost, ComplaintRisk, OptOutRisk, CreditStanding
+_KNOWN: Mapping[str, type[Term]] = {term.__name__: term for term in _TERMS}
 
 
 def from_dict(parts: Iterable[Mapping[str, Any]]) -> Objective:

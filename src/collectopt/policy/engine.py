@@ -16,6 +16,7 @@ from collectopt.policy.draws import uniforms
 from collectopt.policy.exploration import Exploration, plan
 from collectopt.policy.orders import Orders
 from collectopt.policy.protected import protected
+from collectopt.policy.shifting import Shifts
 from collectopt.policy.tilted import Tally, Tilted
 from collectopt.rules.layout import Layout
 from collectopt.rules.rules import Rules
@@ -115,6 +116,16 @@ class Setting:
         return self.catalogue.actions
 
     @cached_property
+    def shifts(self) -> Shifts | None:
+        """What the table of tones shifts; None = nothing."""
+        return Shifts.of(self.state, self.orders.given(ALL, len(self.state)), self.actions)
+
+    def by_hand(self, rows: slice) -> Bools:
+        """Accounts whose action is not the policy's alone: people spoke, or the table of tones."""
+        given = self.orders.given(rows, len(self.state))
+        return given if self.shifts is None else given | self.shifts.given(rows)
+
+    @cached_property
     def resources(self) -> tuple[tuple[str, ...], Floats, Floats]:
         """Names of what is limited, units that each action takes (K, R), limits (R,)."""
         actions, limits = self.actions, self.catalogue.limits
@@ -163,6 +174,8 @@ class Wanted:
         Contacts withheld because another account of the same customer goes first.
     tally : Tally or None
         What may be explored by value, where the catalogue sets bounds to it.
+    sent : int array (n, G) or None
+        What the table of tones makes of `action`; None = nothing else.
     """
 
     best: Floats
@@ -172,6 +185,7 @@ class Wanted:
     waits: Bools
     yields: Ints
     tally: Tally | None = None
+    sent: Ints | None = None
 
 
 @dataclass(frozen=True)
@@ -216,8 +230,11 @@ def choose(setting: Setting, case: Case) -> Outcome:
     ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)
     u = uniforms(ids, setting.state.as_of, setting.seed)
     exploration, allocation, spent, above = _explored(setting, case, wanted, u[:, :2])
-    greedy = wanted.action[np.arange(len(ids)), allocation.choice]
-    greedy, amended = orders.amend(greedy, setting.actions, above)
+    greedy, amended = _made(setting, wanted, allocation.choice, above)
+    kept = orders.changing(allocation.choice, usage[greedy], wanted.usage)
+    if kept:  # what people change takes its part of the limits first, the others what is left
+        exploration, allocation, spent, above = _explored(setting, case, wanted, u[:, :2], kept)
+        greedy, amended = _made(setting, wanted, allocation.choice, above)
     rival, rival_value = _rival(wanted, allocation)
     prices = {n: float(p) for n, p in zip(names, allocation.prices, strict=True) if p > 0}
     return Outcome(
@@ -225,24 +242,42 @@ def choose(setting: Setting, case: Case) -> Outcome:
     )
 
 
+def _made(
+    setting: Setting, wanted: Wanted, choice: Ints, above: list[int]
+) -> tuple[Ints, dict[int, tuple[str, ...]]]:
+    """Give the action of the class chosen, as the table of tones and people change it, and why."""
+    place = np.arange(len(choice)), choice
+    chosen = wanted.action[place]
+    greedy = chosen if wanted.sent is None else wanted.sent[place]
+    greedy, said = setting.orders.amend(greedy, setting.actions, above)
+    if setting.shifts is not None:
+        said |= setting.shifts.said(chosen, greedy)
+    return greedy, said
+
+
 def _explored(
-    setting: Setting, case: Case, wanted: Wanted, u: Floats
+    setting: Setting,
+    case: Case,
+    wanted: Wanted,
+    u: Floats,
+    kept: Mapping[int, tuple[int, Floats]] | None = None,
 ) -> tuple[Exploration, Allocation, Spent | None, list[int]]:
     """Plan who explores, and choose for the others within what that leaves of the limits.
 
-    What people force comes first of all; gives also the rows that got it beyond the limits.
+    What people force comes first of all, and the choices to be kept (class and usage by row); gives
+    also the rows that got it beyond the limits.
     """
     _, usage, limits = setting.resources
-    orders, n = setting.orders, len(wanted.best)
-    forced, left, limits, above = orders.serve_first(wanted.best, wanted.usage, limits)
+    served = setting.orders.serve_first(wanted.best, wanted.usage, limits, kept or {})
+    forced, left, limits, above = served
     tally, by_channel = wanted.tally, _by_channel(setting, usage)
-    kept = protected(setting.state, setting.catalogue) | orders.given(ALL, n)
+    spared = protected(setting.state, setting.catalogue) | setting.by_hand(ALL)
     cost = _by_channel(setting, setting.actions.cost[:, None])[:, 0]
 
     def planned(epsilon: float) -> Exploration:
         return plan(
             wanted.counts if tally is None else tally.count,
-            ~(kept | wanted.waits | (wanted.yields > 0)),
+            ~(spared | wanted.waits | (wanted.yields > 0)),
             u,
             epsilon,
             usage=by_channel,
@@ -284,7 +319,7 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
     waits = np.any([np.zeros(n, dtype=bool), *setting.undecidable.values()], axis=0)
     how = None if setting.even or not setting.epsilon else setting.catalogue.exploration
     tally = None if how is None else Tally.of(how, actions, n, len(classes))
-    whole = np.arange(len(actions))
+    whole, moved = np.arange(len(actions)), []
     passive = np.flatnonzero(np.isin(actions.kind, (ActionKind.WAIT, ActionKind.STOP)))
     for rows in setting.blocks():
         verdict = setting.rules.evaluate(setting.state, setting.layout, rows)
@@ -304,6 +339,13 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
                     at = part.argmax(axis=1)
                     best[here, g] = part[np.arange(len(at)), at]
                     action[here, g] = among[place][at]
+            shifts = setting.shifts if among is whole else None
+            if shifts is not None:
+                own = best[here], action[here]
+                best[here], action[here], sent = shifts.regroup(
+                    here, values, allowed, group.reshape(-1), *own
+                )
+                moved.append((here, sent))
             counts[here] = _count(allowed, actions, among)
             if tally is not None and among is whole:
                 tally.add(here, allowed, case.euros(here), action[here])
@@ -314,7 +356,13 @@ def _first_pass(setting: Setting, case: Case, usage: Floats) -> Wanted:
     late = _yields(setting, best)
     yields = np.where(late, counts.sum(axis=1), 0)
     best[late, 1:], counts[late] = -np.inf, 0
-    return Wanted(best, action, classes[:, 2:], counts, waits, yields, tally)
+    found = Wanted(best, action, classes[:, 2:], counts, waits, yields, tally)
+    if setting.shifts is None:
+        return found
+    whole_sent = action.copy()
+    for here, sent in moved:
+        whole_sent[here] = sent
+    return replace(found, sent=whole_sent)
 
 
 def _as_slice(columns: Ints) -> Rows:

@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from collectopt.exceptions import InputError
 from collectopt.models.heldout import HeldOut, Slopes
 from collectopt.policy.engine import Bools, Floats, Ints
 from collectopt.schema.snapshot import Snapshot
@@ -195,6 +196,20 @@ def moments(as_of: Any, most: int = _MOMENTS) -> Iterator[Ints]:
 def shares(slope: Floats) -> Floats:
     """How much of an effect counts, from its slope: at most all of it, at least nothing."""
     return np.clip(slope, 0.0, 1.0)
+
+
+def bar(guard: Any) -> float:
+    """Check a number of standard errors.
+
+    Raises
+    ------
+    InputError
+        Not a finite number of at least 0.
+    """
+    if isinstance(guard, bool) or not isinstance(guard, int | float) or not 0.0 <= guard < np.inf:
+        expected = "standard errors, a number of at least 0"
+        raise InputError.of("NextBestAction", "guard", expected=expected, found=repr(guard))
+    return float(guard)
 
 
 def judge(

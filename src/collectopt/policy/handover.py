@@ -158,6 +158,7 @@ class Pricing:
         state, catalogue = self.state, self.catalogue
         entry = {ActionKind.AGENCY: catalogue.agency, ActionKind.COURT: catalogue.court}.get(kind)
         shape = (len(brought), 1)
+        doubt = None if state.doubt is None else state.doubt[rows, None]
         return Block(
             p=p[0][:, None],
             p_wait=p[1][:, None],
@@ -175,6 +176,10 @@ class Pricing:
             complaint=np.full(shape, 0.0 if entry is None else entry.complaint),
             opt_out=np.zeros(shape),
             leave=np.full(shape, 0.0 if entry is None else entry.leave),
+            marks=np.full(shape, float(entry is not None)),
+            consumer=state.consumer[rows, None],
+            doubt=doubt,
+            credit_standing_cost=catalogue.value.credit_standing_cost or 0.0,
         )
 
     def euros(self, kind: ActionKind, brought: Floats, cost: Floats) -> Floats:

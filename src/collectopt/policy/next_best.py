@@ -20,16 +20,9 @@ from collectopt.models.overlap import Overlap
 from collectopt.objective import Objective, default_objective, from_dict
 from collectopt.policy import reasons
 from collectopt.policy.base import Policy
-from collectopt.policy.effects import Effects, Evidence, learn
-from collectopt.policy.engine import (
-    Bools,
-    Case,
-    Floats,
-    Ints,
-    Setting,
-    choose,
-)
-from collectopt.policy.guard import Kept, Scene, judge, segments
+from collectopt.policy.effects import Effects, learn
+from collectopt.policy.engine import Bools, Case, Floats
+from collectopt.policy.guard import GUARD, bar, judge, segments
 from collectopt.policy.handover import (
     HandoverCase,
     Outside,
@@ -41,8 +34,10 @@ from collectopt.policy.handover import (
 )
 from collectopt.policy.helping import recommend
 from collectopt.policy.ladder import FixedLadder
+from collectopt.policy.overrides import Overrides
 from collectopt.policy.plan import Plan
 from collectopt.policy.plans import Assessment, evaluate_for
+from collectopt.policy.playing import lifetime_value, scene
 from collectopt.policy.preferences import preferences
 from collectopt.policy.risks import learn_harm
 from collectopt.policy.timing import marks, mean_days
@@ -58,7 +53,8 @@ from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf, to_instant
 
 if TYPE_CHECKING:
-    from collectopt.policy.one import OneChoice, OneDecision
+    from collectopt.policy.one import OneDecision
+    from collectopt.policy.one_choice import OneChoice
     from collectopt.policy.one_record import AccountRecord
 
 #: On simulated books the log loss of later weeks is the same as with one and half a million.
@@ -95,9 +91,13 @@ class NextBestAction(Policy):
         A model of effects on the chance to pay; None takes ``ResponseModel(room=True)``. Beside a
         `ResponseModel` another one with the same options learns what actions bring in the end.
     objective : Objective or None
-        None takes ``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``.
+        None takes ``ExpectedRecovery() - ContactCost() - RelationshipCost() - ComplaintRisk()``,
+        and deducts ``CreditStanding()`` where the catalogue has a ``credit_standing_cost``.
     rules : Rules or None
         None takes those of the catalogue.
+    guard : float
+        Standard errors by which individual effects have to beat the best of the ladder, effects
+        alike for everybody and doing nothing, segment by segment; with 2 most fall back.
     """
 
     kind: ClassVar[str] = "next_best_action"
@@ -109,8 +109,11 @@ class NextBestAction(Policy):
         response: Any = None,
         objective: Objective | None = None,
         rules: Rules | None = None,
+        *,
+        guard: float = GUARD,
     ) -> None:
         super().__init__(catalogue, rules)
+        self.guard = bar(guard)
         if payment is not None and not isinstance(payment, Payment):
             raise InputError.of(
                 "NextBestAction",
@@ -120,7 +123,8 @@ class NextBestAction(Policy):
             )
         self.payment = payment
         self.response = response
-        self.objective = _checked(default_objective() if objective is None else objective)
+        priced = bool(catalogue.value.credit_standing_cost)
+        self.objective = _checked(default_objective(priced) if objective is None else objective)
         self.payment_: Any = None
         self.effects_: Effects | None = None
         self.harm_: Harm | None = None
@@ -158,7 +162,9 @@ class NextBestAction(Policy):
         self.delays_ = reasons.fitted(ledger, moment)  # the guard plays by the rule DISTRESS, too
         effects, evidence = learn(self.response, ledger, moment, self.catalogue)
         if evidence is not None:
-            verdict = judge(evidence.held_out, evidence.snapshot, partial(self._scene, evidence))
+            verdict = judge(
+                evidence.held_out, evidence.snapshot, partial(scene, self, evidence), self.guard
+            )
             effects = replace(effects, verdict=verdict)
         self.effects_ = effects
         self.outside_ = Outside.learn(ledger, moment, self.catalogue, payment)
@@ -301,7 +307,12 @@ class NextBestAction(Policy):
         return OneDecision(self, prices)
 
     def decide_one(
-        self, record: AccountRecord, now: AsOf | None = None, rng: int | np.random.Generator = 0
+        self,
+        record: AccountRecord,
+        now: AsOf | None = None,
+        rng: int | np.random.Generator = 0,
+        *,
+        overrides: Overrides | None = None,
     ) -> OneChoice:
         """Decide for one account at once; the first call lays the policy out.
 
@@ -309,7 +320,7 @@ class NextBestAction(Policy):
         """
         if self._one is None or self._one.policy is not self or self._one.version != self.version:
             self._one = self.prepare()
-        return self._one.decide(record, now, rng)
+        return self._one.decide(record, now, rng, overrides=overrides)
 
     def _aware(self, snapshot: Snapshot, state: State) -> State:
         return reasons.aware(self.delays_, snapshot, state)
@@ -393,44 +404,6 @@ class NextBestAction(Policy):
         layout = Layout.of(self.catalogue.actions)
         return self._aware(snapshot, State.of(snapshot, self.catalogue, layout)), layout
 
-    def _scene(self, evidence: Evidence, rows: Ints, share: Floats) -> Scene:
-        """Play one moment of the log with effects of each account learnt from others."""
-        catalogue, held_out, phi = self.catalogue, evidence.held_out, evidence.phi
-        snapshot = evidence.snapshot.take(rows)
-        state, layout = self._facts(snapshot)
-        setting = Setting(snapshot, catalogue, self.rules, layout, state, 0.0, 0, "")
-        nothing = np.zeros((1, phi.shape[1]))
-        days = np.full(len(rows), catalogue.horizon_days / 2.0)
-
-        def case(theta: Floats) -> ValuedCase:
-            outlook = Outlook(
-                snapshot=snapshot,
-                actions=catalogue.actions,
-                p_wait=evidence.p_wait[rows],
-                open_amount=state.open_amount,
-                theta=nothing if evidence.of_proceeds else theta,
-                phi=phi,
-                days=days,
-                horizon_days=catalogue.horizon_days,
-                lifetime_value=_lifetime_value(snapshot),
-                proceeds=(theta, phi) if evidence.of_proceeds else None,
-            )
-            return ValuedCase(outlook, state, self.objective, catalogue, "", harm=self.harm_)
-
-        alike, individual = held_out.alike[rows], held_out.individual[rows]
-        cases = [case(theta) for theta in (nothing, alike, individual)]
-
-        def worth(action: Ints) -> Floats:
-            every = slice(0, len(action))
-            values = [self.objective.values(one.taken(every, action))[:, 0] for one in cases]
-            return np.column_stack([values[0], *np.diff(values, axis=0)])
-
-        some, more = share[:, :1] * alike, share[:, 1:] * (individual - alike)
-        ladder = FixedLadder(catalogue, rules=self.rules)._case(snapshot, state)[0]  # noqa: SLF001
-        rivals = {Kept.ALIKE: case(some), Kept.INDIVIDUAL: case(some + more), Kept.LADDER: ladder}
-        played = {kept: choose(setting, rival).greedy for kept, rival in rivals.items()}
-        return Scene(segments(snapshot), played, worth)
-
     @property
     def overlap_(self) -> Overlap | None:
         """How open the log's choices were; None where propensities were known, or few rows."""
@@ -455,7 +428,7 @@ class NextBestAction(Policy):
         return HandoverCase(case, found, self._pricing(snapshot, state)), why
 
     def _pricing(self, snapshot: Snapshot, state: State) -> Pricing:
-        return Pricing(state, self.objective, self.catalogue, _lifetime_value(snapshot))
+        return Pricing(state, self.objective, self.catalogue, lifetime_value(snapshot))
 
     def _worths(self, snapshot: Snapshot, state: State) -> Worths | None:
         """Value an agency, a court and to stop; None: the catalogue has none of them."""
@@ -495,7 +468,7 @@ class NextBestAction(Policy):
             phi=phi,
             days=mean_days,
             horizon_days=days,
-            lifetime_value=_lifetime_value(snapshot),
+            lifetime_value=lifetime_value(snapshot),
             proceeds=proceeds,
         )
 
@@ -551,12 +524,6 @@ class NextBestAction(Policy):
                     "policy cannot be saved."
                 )
         self._write_models(folder)
-
-
-def _lifetime_value(snapshot: Snapshot) -> Floats:
-    """EUR, (n,); nan where it is not known."""
-    worth = snapshot.ledger.accounts["lifetime_value"].take(snapshot.rows["account"])
-    return worth.to_numpy(zero_copy_only=False).astype(np.float64)
 
 
 def _checked(objective: Objective) -> Objective:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from collectopt.exceptions import InputError, NotFittedError
+from collectopt.models import one_row
 from collectopt.models.one_row import QuickEffects, QuickPayment
 from collectopt.objective.algebra import _scaled
 from collectopt.policy import timing
@@ -26,10 +27,8 @@ from collectopt.policy.engine import (
     Case,
     Floats,
     Ints,
-    Outcome,
     Rows,
     Setting,
-    Wanted,
     _by_channel,
 )
 from collectopt.policy.exploration import Exploration, plan
@@ -37,11 +36,15 @@ from collectopt.policy.guard import SEGMENTS
 from collectopt.policy.handover import HandoverCase, Pricing
 from collectopt.policy.ladder import FixedLadder
 from collectopt.policy.one_account import quick_accounts
-from collectopt.policy.one_case import OneCase
+from collectopt.policy.one_case import Detail, OneCase
+from collectopt.policy.one_choice import OneChoice, Picked, why
+from collectopt.policy.one_prices import QuickPrices
 from collectopt.policy.one_record import AccountRecord, records
 from collectopt.policy.one_rules import Judged, QuickRules
-from collectopt.policy.record import _Row, _Writer
+from collectopt.policy.one_run import run_of_one
+from collectopt.policy.overrides import Overrides
 from collectopt.policy.risks import Risks
+from collectopt.policy.sentences import Refusal, refusals
 from collectopt.policy.valued import LadderCase, ValuedCase
 from collectopt.rules.layout import Layout, Unit
 from collectopt.rules.state import State
@@ -55,48 +58,31 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW = slice(0, 1)
-_UNKNOWN = "the models give no probability for it"
 _KEPT = 10_000
-_WAITS = (np.array([False]), np.array([True]))
-_NONE_YIELDS = np.zeros(1, dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class OneChoice:
-    """What to do with one account; the fields are the columns of `Decisions`."""
-
-    account_id: str
-    channel: str
-    tone: str | None
-    offer: str | None
-    send_at: datetime | None
-    propensity: float
-    p_pay: float
-    p_pay_if_wait: float
-    expected_recovery: float
-    uplift: float
-    cost: float
-    value: float
-    runner_up: str | None
-    reasons: tuple[str, ...]
-    rule_trace: tuple[str, ...]
-    policy_version: str
-    decision_id: str
-    terms: Mapping[str, float]
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return "".join(f"<p>{escape(reason)}</p>" for reason in (self.channel, *self.reasons))
 
 
 @dataclass(frozen=True, eq=False)
 class _Chance:
-    """Exploration of an account with so many permitted actions by channel."""
+    """Exploration of an account with so many permitted actions by channel.
 
-    by_draw: tuple[Exploration, Exploration]  # not drawn, drawn
-    fits: Bools | None  # classes within the limits; None = all
-    propensity: dict[tuple[int, bool, bool, bool], float] = field(default_factory=dict)
+    Attributes
+    ----------
+    exploration : Exploration
+        As for an account that is drawn.
+    order : list of int
+        Classes within the limits, those that take less first.
+    joins, explores : bool
+        Whether it takes part; whether it tries something if it is drawn.
+    reachable : bool
+        Whether the rules leave any contact.
+    """
+
+    exploration: Exploration
+    order: list[int]
+    joins: bool
+    explores: bool
+    reachable: bool
+    propensity: dict[tuple[int, bool, bool], float] = field(default_factory=dict)
 
 
 class OneDecision:
@@ -126,7 +112,7 @@ class OneDecision:
     >>> records = fast.records(book.ledger(), as_of=book.as_of)
     >>> name, record = next(iter(records.items()))
     >>> choice = fast.decide(record, rng=0)
-    >>> choice.account_id == name and len(choice.reasons) > 0
+    >>> picked.account_id == name and len(picked.reasons) > 0
     True
     """
 
@@ -161,15 +147,22 @@ class OneDecision:
         self.labels = [_scaled(weight, term) for weight, term in policy.objective.parts]
         self._models()
         self._classes()
-        names, usage, self.limits = self._setting(cast(State, None), 0).resources
+        self.prices = QuickPrices(
+            self.parts,
+            rate,
+            value.lifetime_value,
+            proceeds=len(self.effects) > 1 and self.effects[1] is not None,
+        )
+        names, usage, self.limits = self.setting.resources
         self.price = _priced(names, prices)
         self.paid, self.priced = self.usage @ self.price, bool(self.price.any())
-        self.by_channel = _by_channel(self._setting(cast(State, None), 0), usage)
-        cost = _by_channel(self._setting(cast(State, None), 0), self.actions.cost[:, None])
+        self.toll = usage @ self.price
+        self.by_channel = _by_channel(self.setting, usage)
+        cost = _by_channel(self.setting, self.actions.cost[:, None])
         self.cost = None if policy.explores_evenly else cost[:, 0]
         self._quick = quick_accounts(policy, self.rules, self.payment, self.effects)
-        self._chances: dict[bytes, _Chance] = {}
-        self._refusals: dict[bytes, Any] = {}
+        self._chances: dict[tuple[bytes, bool], _Chance] = {}
+        self._refusals: dict[bytes, Refusal] = {}
 
     def __repr__(self) -> str:
         return f"OneDecision({self.policy!r}, {len(self.actions)} actions)"
@@ -227,6 +220,8 @@ class OneDecision:
         record: AccountRecord,
         now: AsOf | None = None,
         rng: int | np.random.Generator = 0,
+        *,
+        overrides: Overrides | None = None,
     ) -> OneChoice:
         """Decide for one account.
 
@@ -238,6 +233,9 @@ class OneDecision:
             are taken as of now, all else as of the record. None: the time of the record.
         rng : int or Generator
             Seed of the exploration.
+        overrides : Overrides or None
+            What people decided; only what names the account counts. Where it does, or where the
+            catalogue shifts tones, the decision takes milliseconds.
 
         Returns
         -------
@@ -248,8 +246,16 @@ class OneDecision:
         Raises
         ------
         InputError
-            The record is of another policy or another day.
+            The record is of another policy or another day, or the overrides are none that the
+            catalogue knows.
         """
+        if overrides is not None and not isinstance(overrides, Overrides):
+            raise InputError.of(
+                "decide_one",
+                "overrides",
+                expected="Overrides or None",
+                found=type(overrides).__name__,
+            )
         if record.version != self.version:
             raise InputError.of(
                 "decide_one",
@@ -264,21 +270,37 @@ class OneDecision:
             state = record.at(int(moment.astype(np.int64)))
             if state is not record.state:
                 key = self.rules.key(state)
+        named = overrides is not None and record.account_id in overrides.accounts
+        if named or (state.tone_offset is not None and state.tone_offset.any()):
+            return run_of_one(self, record, state, overrides if named else None, seed=seed)
         judged = self.rules.judge(state, key)
-        case, known = self._case(record, state)
-        wanted = self._wanted(case, judged, known=known)
-        may = known and not record.protected
+        case, known = self.case(record, state)
+        counts = judged.counts if known else np.zeros_like(judged.counts)
+        chance = self._chance(counts, may=known and not record.protected)
         u = uniform_row(record.account_id, state.as_of, seed)
-        chance = self._chance(wanted.counts, may)
-        outcome = self._outcome(wanted, chance, u)
-        return self._written(
-            record, state, judged, case=case, chosen=(chance, outcome), seed=seed, known=known
-        )
+        picked = self._picked(case, judged, chance, u, known=known)
+        return self._written(record, state, judged, case=case, picked=picked, seed=seed)
 
     def some(self, columns: Rows) -> tuple[Floats, Floats, Bools]:
         """Cost, rank of the tone and whether it is a contact, of some actions, (1, k) each."""
         cost, tone, contact = self.of_action
         return cost[:, columns], tone[:, columns], contact[:, columns]
+
+    def of_classes(self, values: Floats, allowed: Bools) -> list[list[float]]:
+        """Give worth, and number, of the best permitted action of each class; to wait is worth 0.
+
+        Parameters
+        ----------
+        values : (K,) float64
+        allowed : (K,) bool
+        """
+        padded = np.full(len(values) + 1, -np.inf)
+        np.copyto(padded[:-1], values, where=allowed)
+        padded[0] = 0.0
+        table = padded[self.grid]
+        at = table.argmax(axis=1)
+        every = np.arange(len(at))
+        return [table[every, at].tolist(), self.grid[every, at].tolist()]
 
     # -- laid out once -----------------------------------------------------------------------
 
@@ -288,24 +310,30 @@ class OneDecision:
         policy, effects = self.policy, self.policy._effects  # noqa: SLF001 - a part of the policy
         days = policy.catalogue.horizon_days
         self.marks = timing.marks(days)
-        self.middle = (np.array([0, *self.marks[:-1]]) + np.array(self.marks)) / 2.0
         ours = isinstance(policy.payment_, PaymentModel)
         self.payment = QuickPayment(policy.payment_, self.marks) if ours else None
         self.effects = [
             QuickEffects(m) if isinstance(m, ResponseModel) else None
             for m in (effects.model, effects.proceeds)
         ]
+        self.kernels = one_row.compiled()
+        self.learnt = [quick for quick in self.effects if quick is not None]
+        for quick in self.learnt:  # compile now rather than at the first decision
+            quick.theta(np.zeros(quick.level.width, dtype=np.float32), (0.0, 0.0))
         self.assumed = None
         if effects.model is None:
             self.assumed = effects.factors(cast(Snapshot, None), self.actions)
-        self.ladder, self.share = np.zeros(len(SEGMENTS), dtype=bool), None
+        self.ladder = [False] * len(SEGMENTS)
+        self.trust = [(1.0, 1.0)] * len(SEGMENTS)
         if effects.verdict is not None:
-            self.ladder, self.share = effects.verdict.of(np.arange(len(SEGMENTS)))
+            ladder, share = effects.verdict.of(np.arange(len(SEGMENTS)))
+            self.ladder = ladder.tolist()
+            self.trust = [(a, b) for a, b in share.tolist()]
         self.rungs = FixedLadder(policy.catalogue, rules=policy.rules)
 
     def _classes(self) -> None:
         """Classes of actions with the same kind, channel and usage, as in a run."""
-        _, usage, _ = self._setting(cast(State, None), 0).resources
+        _, usage, _ = self.setting.resources
         keys = np.column_stack([self.actions.kind, self.actions.channel, usage])
         self.classes, group = np.unique(keys, axis=0, return_inverse=True)
         self.members = [np.flatnonzero(group.reshape(-1) == g) for g in range(len(self.classes))]
@@ -314,40 +342,45 @@ class OneDecision:
         self.grid = np.full((len(self.members), widest), len(self.actions))
         for g, members in enumerate(self.members):
             self.grid[g, : len(members)] = members
-        self.every = np.arange(len(self.members))
-        self.alone = np.array([members[0] for members in self.members])
+        every = range(len(self.members))
+        self.found = np.empty((2, len(self.actions))), np.empty((2, len(self.members)))
+        self.others = [[g for g in every if g != first] for first in every]
         self.usage = self.classes[:, 2:]
-        self.stop = np.flatnonzero(self.classes[:, 0] == ActionKind.STOP)
+        self.stop = np.flatnonzero(self.classes[:, 0] == ActionKind.STOP).tolist()
         # a tie goes to what takes less
-        self.turn = np.lexsort(self.classes[:, 2:].T[::-1]) if usage.shape[1] else None
-        passive = np.isin(self.actions.kind, (ActionKind.WAIT, ActionKind.STOP))
-        self.passive = np.flatnonzero(passive)
+        turn = np.lexsort(self.usage.T[::-1]) if usage.shape[1] else np.arange(len(self.members))
+        self.turn = turn.tolist()
+        self.passive = np.isin(self.actions.kind, (ActionKind.WAIT, ActionKind.STOP))
         contact = self.actions.is_contact
         self.channel = np.where(contact, self.actions.channel, -1).astype(np.int64)
         channels = range(len(self.actions.channels))
         kinds = ["" if kind is ActionKind.CONTACT else kind.channel for kind in ActionKind]
         codes = np.where(contact, self.actions.channel, len(channels) + self.actions.kind)
         self.named = [[*self.actions.channels, *kinds][code] for code in codes.tolist()]
-        self.chancy = np.isin(self.actions.kind, (ActionKind.WAIT, ActionKind.CONTACT))
+        self.chancy = np.isin(self.actions.kind, (ActionKind.WAIT, ActionKind.CONTACT)).tolist()
+        self.tone, self.offer = self.actions.tone.tolist(), self.actions.offer.tolist()
+        self.costs = self.actions.cost.tolist()
 
-    def _setting(self, state: State, seed: int, undecidable: Any = None) -> Setting:
+    @cached_property
+    def setting(self) -> Setting:
+        """What is the same for every account."""
         policy = self.policy
         return Setting(
-            cast(Snapshot, None),  # neither resources nor words look at it
+            cast(Snapshot, None),  # resources do not look at it, nor at the state
             policy.catalogue,
             policy.rules,
             self.layout,
-            state,
+            cast(State, None),
             policy.explore,
-            seed,
+            0,
             self.version,
-            undecidable or {},
+            {},
             policy.explores_evenly,
         )
 
     # -- for each account --------------------------------------------------------------------
 
-    def _case(self, record: AccountRecord, state: State) -> tuple[Case, bool]:
+    def case(self, record: AccountRecord, state: State) -> tuple[Case, bool]:
         """See the account as the models do; second, whether they say anything of it."""
         chances, factors = self._paid(record), self._factors(record)
         known = math.isfinite(chances[0])
@@ -366,16 +399,10 @@ class OneDecision:
 
     def _paid(self, record: AccountRecord) -> tuple[float, float]:
         """P(all past due is paid within the horizon), and the expected days to it."""
-        if self.payment is None or record.payment is None:
+        if self.payment is None or record.payment is None or record.stages is None:
             assert record.chances is not None
             return record.chances
-        p = self.payment.before(record.payment, record.stages, record.due, record.day)
-        # as `timing.mean_days` does for many
-        mass = [max(b - a, 0.0) for a, b in pairwise([0.0, *p])]
-        total = sum(mass)
-        if not total > 0:
-            return p[-1], self.policy.catalogue.horizon_days / 2.0
-        return p[-1], float((np.array([mass]) @ self.middle)[0]) / total
+        return self.payment.paid(record.payment, record.stages, record.due, record.day)
 
     def _factors(
         self, record: AccountRecord
@@ -385,56 +412,72 @@ class OneDecision:
         if record.effects is None or not record.lines:
             assert record.factors is not None
             return record.factors
-        found: list[tuple[Floats, Floats]] = []
-        for quick, straight in zip(self.effects, record.lines, strict=False):
-            if quick is not None and quick.model.factors is not None:
-                theta = quick.theta(record.effects, straight)
-                if self.share is not None:
-                    some, more = self.share[record.segment].tolist()
-                    theta = some * quick.model.theta + more * (theta - quick.model.theta)
-                found.append((theta, quick.model.factors.phi))
+        found = [
+            (
+                quick.theta(record.effects, straight, self.trust[record.segment]),
+                quick.phi,
+            )
+            for quick, straight in zip(self.learnt, record.lines, strict=False)
+        ]
         return found[0], found[1] if len(found) > 1 else None
 
-    def _wanted(self, case: Case, judged: Judged, *, known: bool) -> Wanted:
-        """Give the best permitted action of each class."""
-        padded = np.full(len(self.actions) + 1, -np.inf)
-        values = padded[:-1]
-        if known and not judged.bound:
-            np.copyto(values, case.values(_ROW)[0], where=judged.allowed)
-        elif known and len(self.passive) > 1:
-            values[self.passive] = case.values(_ROW, self.passive)[0]
-        values[0] = 0.0
-        table = padded[self.grid]
-        at = table.argmax(axis=1)
-        best, action = table[self.every, at], self.grid[self.every, at]
+    def _picked(
+        self,
+        case: Case,
+        judged: Judged,
+        chance: _Chance,
+        u: tuple[float, ...],
+        *,
+        known: bool,
+    ) -> Picked:
+        """Choose at the prices: the best permitted class of actions, the next best, the draw."""
+        found = None
+        if known and not judged.bound and isinstance(case, OneCase):
+            found = case.best(judged.allowed)
+        worth, actions = found or self._wanted(case, judged, known=known)
         for g in self.stop:
-            if not best[g] > 0:
-                best[g] = -np.inf
-        counts = judged.counts if known else np.zeros_like(judged.counts)
-        return Wanted(best[None], action[None], self.usage, counts, _WAITS[not known], _NONE_YIELDS)
+            if not worth[g] > 0:
+                worth[g] = -math.inf
+        net = [w - p for w, p in zip(worth, self.paid, strict=True)] if self.priced else worth
+        first = max(chance.order, key=net.__getitem__)
+        second = max(self.others[first], key=net.__getitem__, default=first)
+        there = second != first and net[second] > -math.inf
+        greedy = taken = int(actions[first])
+        joins, epsilon = chance.joins and self.chancy[greedy], self.policy.explore
+        explores = joins and chance.explores and int(u[1] / epsilon) < 1
+        if explores:
+            taken = self._drawn(greedy, judged, chance, u)
+        propensity = 1.0 if taken == greedy else 0.0
+        return Picked(
+            known=known,
+            taken=taken,
+            greedy=greedy,
+            rival=int(actions[second]) if there else -1,
+            rival_value=worth[second] if there else 0.0,
+            explores=explores,
+            propensity=self._propensity(chance, taken, greedy) if joins else propensity,
+            reachable=chance.reachable,
+        )
 
-    def _outcome(
-        self, wanted: Wanted, chance: _Chance, u: tuple[float, float, float, float]
-    ) -> Outcome:
-        """Choose at the prices, and see whether the account explores."""
-        epsilon = self.policy.explore
-        exploration = chance.by_draw[epsilon > 0 and int(u[1] / epsilon) < 1]
-        best, action = wanted.best[0], wanted.action
-        net = best - self.paid if self.priced else best.copy()
-        fits = net if chance.fits is None else np.where(chance.fits, net, -np.inf)
-        first = int(fits.argmax() if self.turn is None else self.turn[fits[self.turn].argmax()])
-        greedy = action[:, first]
-        if not self.chancy[greedy[0]]:
-            exploration = replace(exploration, joins=_WAITS[0], explores=_WAITS[0])
-        net[first] = -np.inf
-        second = int(net.argmax())
-        there = net[second] > -np.inf
-        rival = action[:, second] if there else np.array([-1])
-        value = np.array([best[second] if there else 0.0])
-        return Outcome(wanted, exploration, greedy, rival, value, {}, np.array([u[2:]]))
+    def _wanted(self, case: Case, judged: Judged, *, known: bool) -> list[list[float]]:
+        """Give worth, and number, of the best permitted action of each class; as `OneCase.best`."""
+        allowed, values = judged.allowed, np.zeros(len(self.actions))
+        if known and not judged.bound:
+            values = case.values(_ROW)[0]
+        else:
+            allowed = self.passive & known
+            if known and allowed.sum() > 1:
+                values[allowed] = case.values(_ROW, np.flatnonzero(allowed))[0]
+        return self.of_classes(values, allowed)
 
-    def _chance(self, counts: Ints, may: bool) -> _Chance:
-        key = counts.tobytes() if may else b""
+    def _drawn(self, greedy: int, judged: Judged, chance: _Chance, u: tuple[float, ...]) -> int:
+        """Give the action that an account which is drawn tries."""
+        uniform = np.array([u[2:]])
+        drawn = chance.exploration.draw(_ROW, lambda _: judged.allowed, self.channel, uniform)
+        return int(drawn[0]) if drawn[0] >= 0 else greedy
+
+    def _chance(self, counts: Ints, *, may: bool) -> _Chance:
+        key = counts.tobytes(), may
         found = self._chances.get(key)
         if found is None:
             explored = plan(
@@ -446,10 +489,14 @@ class OneDecision:
                 limits=self.limits,
                 cost=self.cost,
             )
-            left = replace(explored, explores=np.zeros(1, dtype=bool))
-            room = self.limits - explored.reserve + 1e-9
-            fits = np.asarray((self.usage <= room).all(axis=1), dtype=np.bool_)
-            found = _Chance((left, explored), None if fits.all() else fits)
+            fits = np.asarray((self.usage <= self.limits - explored.reserve + 1e-9).all(axis=1))
+            found = _Chance(
+                explored,
+                [g for g in self.turn if fits[g]],
+                joins=bool(explored.joins[0]),
+                explores=self.policy.explore > 0 and bool(explored.explores[0]),
+                reachable=bool(counts.any()),
+            )
             if len(self._chances) >= _KEPT:
                 self._chances.clear()
             self._chances[key] = found
@@ -462,65 +509,57 @@ class OneDecision:
         judged: Judged,
         *,
         case: Case,
-        chosen: tuple[_Chance, Outcome],
+        picked: Picked,
         seed: int,
-        known: bool,
     ) -> OneChoice:
-        """Draw, and put what was chosen and why into words."""
-        chance, outcome = chosen
-        actions, greedy = self.actions, int(outcome.greedy[0])
-        taken = greedy
-        if outcome.exploration.explores[0]:
-            drawn = outcome.exploration.draw(
-                _ROW, lambda _: judged.allowed, self.channel, outcome.u
-            )
-            taken = int(drawn[0]) if drawn[0] >= 0 else greedy
-        action = outcome.greedy if taken == greedy else np.array([taken])
-        propensity = self._propensity(chance, outcome, action)
-        details = case.details(_ROW, action)
-        rival = int(outcome.rival[0]) if taken == greedy else greedy
-        undecidable = {} if known else {_UNKNOWN: _WAITS[1]}
-        writer = _Writer(self._setting(state, seed, undecidable), outcome)
+        """Put what was chosen and why into words."""
+        actions, taken, greedy = self.actions, picked.taken, picked.greedy
+        if isinstance(case, OneCase):
+            detail = case.detail(taken)
+        else:
+            detail = Detail.of(case.details(_ROW, np.array([taken])))
         refusal = self._refusals.get(judged.code)
         if refusal is None:
-            refusal = writer._refusals(judged.refused)[0]  # noqa: SLF001 - the same words
+            refusal = refusals(self.policy.rules, actions, judged.refused)[0]
             self._refusals[judged.code] = refusal
-        tone, offer = int(actions.tone[taken]), int(actions.offer[taken])
+        refusal = refusal.told(state)
+        rival = picked.rival if taken == greedy else greedy
+        amount = float(state.open_amount[0])
+        tone, offer = self.tone[taken], self.offer[taken]
         sent = None
         if self.channel[taken] >= 0:
             slot = self.layout.index[Unit.SLOT][taken]
             sent = _EPOCH + timedelta(microseconds=int(state.send_at[0, slot]))
-        p, p_wait = float(details.p_pay[0]), float(details.p_wait[0])
-        row = _Row(taken, propensity, refusal, details)
         return OneChoice(
             account_id=record.account_id,
             channel=self.named[taken],
             tone=None if tone < 0 else actions.tones[tone],
             offer=None if offer < 0 else actions.offers[offer],
             send_at=sent,
-            propensity=propensity,
-            p_pay=p,
-            p_pay_if_wait=p_wait,
-            expected_recovery=float(details.recovery[0]),
-            uplift=p - p_wait,
-            cost=float(actions.cost[taken]),
-            value=float(details.value[0]),
+            propensity=picked.propensity,
+            p_pay=detail.p_pay,
+            p_pay_if_wait=detail.p_wait,
+            expected_recovery=detail.recovery,
+            uplift=detail.p_pay - detail.p_wait,
+            cost=self.costs[taken],
+            value=detail.value,
             runner_up=None if rival < 0 else actions.names[rival],
-            reasons=tuple(writer._reasons(0, 0, row)),  # noqa: SLF001
-            rule_trace=tuple(writer._trace(0, refusal)),  # noqa: SLF001
+            reasons=tuple(why(self.policy.catalogue, picked, refusal, detail, amount)),
+            rule_trace=tuple(refusal.trace),
             policy_version=self.version,
             decision_id=decision_ids([record.account_id], state.as_of, seed, self.version)[0],
-            terms={name: float(each[0]) for name, each in details.terms.items()},
+            terms=detail.terms,
         )
 
-    def _propensity(self, chance: _Chance, outcome: Outcome, action: Ints) -> float:
-        """Probability of the action taken; it hangs on four things that are looked up."""
-        taken, greedy, exploration = int(action[0]), outcome.greedy, outcome.exploration
-        channel = self.channel[action]
-        key = (int(channel[0]), taken == 0, taken == int(greedy[0]), bool(exploration.joins[0]))
+    def _propensity(self, chance: _Chance, taken: int, greedy: int) -> float:
+        """Probability of the action taken; it hangs on three things that are looked up."""
+        channel = int(self.channel[taken])
+        key = (channel, taken == 0, taken == greedy)
         found = chance.propensity.get(key)
         if found is None:
-            found = float(exploration.propensity(_ROW, action, channel, greedy)[0])
+            action, of_it = np.array([taken]), np.array([channel])
+            exploration = chance.exploration
+            found = float(exploration.propensity(_ROW, action, of_it, np.array([greedy]))[0])
             chance.propensity[key] = found
         return found
 

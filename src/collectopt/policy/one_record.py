@@ -66,7 +66,7 @@ class AccountRecord:
         Columns of the payment model.
     effects : (e,) float32 or None
         Columns of the effects.
-    stages : tuple of (s,) float64 or None
+    stages : (members, s) float64 or None
         What the straight lines of the payment model make of its columns.
     lines : tuple of (level, tilt)
         What those of the models of effects make of theirs: on the probability, on the proceeds.
@@ -91,7 +91,7 @@ class AccountRecord:
     outside: Worths | None
     payment: Row | None
     effects: Row | None
-    stages: tuple[Floats | None, ...]
+    stages: Floats | None
     lines: tuple[tuple[float, float], ...]
     chances: tuple[float, float] | None
     factors: tuple[tuple[Floats, Floats], tuple[Floats, Floats] | None] | None
@@ -181,7 +181,7 @@ def _columns(
     lines: list[list[tuple[float, float]]] = []
     models = [policy._effects.model, policy._effects.proceeds]  # noqa: SLF001
     ours = all(m is None or isinstance(m, ResponseModel) for m in models)
-    stages: list[tuple[Floats | None, ...]] = [()] * len(snapshot)
+    stages: Floats | list[None] = [None] * len(snapshot)
     if quick is not None:
         of_payment, of_effects = policy._matrices(snapshot)  # noqa: SLF001
         assert of_payment is not None

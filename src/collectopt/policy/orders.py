@@ -17,6 +17,7 @@ from collectopt.policy.overrides import (
     Overrides,
     known_accounts,
 )
+from collectopt.policy.shifting import NOT_ALLOWED, told, traced
 from collectopt.rules.layout import Layout, Unit
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -51,6 +52,10 @@ class Order:
         Of what is forced; WAIT where nothing is.
     stopped_by : str
         What stands against all that was to be forced; empty = nothing.
+    house : bool array (K,)
+        Actions that the house's own rules leave, too: as far as its table of tones may shift.
+    steps : int
+        By how many tones that table shifts what is chosen.
     """
 
     overrides: tuple[Override, ...]
@@ -59,6 +64,8 @@ class Order:
     forced: bool
     kind: ActionKind
     stopped_by: str
+    house: Bools
+    steps: int = 0
 
     @property
     def trace(self) -> list[str]:
@@ -67,7 +74,15 @@ class Order:
         for o in self.overrides:
             stopped = o.kind is OverrideKind.FORCE and self.stopped_by
             lines.append(f"OVERRIDE: {o}" + (f"; stopped by {self.stopped_by}" if stopped else ""))
-        return lines
+        return [*lines, *traced(self.steps)]
+
+    def shift(self, chosen: int, actions: ActionSet) -> int:
+        """Give the steps of the table of tones for an action; 0 where a person sets its tone."""
+        if not actions.is_contact[chosen]:
+            return 0
+        mine = [o for o in self.overrides if o.concerns(actions)[chosen]]
+        forced = self.forced and any(o.kind is OverrideKind.FORCE and o.tone for o in mine)
+        return 0 if forced or any(o.new_tone for o in mine) else self.steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +115,20 @@ class Orders:
         if not overrides:
             return cls()
         held, approved = standing(overrides, snapshot)
+        return cls.laid(held, approved, overrides.digest, state, layout, rules=rules)
+
+    @classmethod
+    def laid(
+        cls,
+        held: Mapping[int, tuple[Override, ...]],
+        approved: Mapping[int, tuple[Approval, ...]],
+        digest: str,
+        state: State,
+        layout: Layout,
+        *,
+        rules: Rules,
+    ) -> Orders:
+        """Lay what people decided, by row of a state, on what the law leaves of it."""
         by_row: dict[int, Order] = {}
         all_rows, size = (
             np.array(sorted(held), dtype=np.int64),
@@ -111,11 +140,13 @@ class Orders:
             lawful = rules.lawful.evaluate(state, layout, block).permitted(rows - block.start)
             usual = rules.evaluate(state, layout, block).permitted(rows - block.start)
             for row, law, free in zip(rows.tolist(), lawful, usual, strict=True):
-                by_row[row] = _order(held[row], law, free, layout.actions)
+                order = _order(held[row], law, free, layout.actions)
+                steps = 0 if state.tone_offset is None else int(state.tone_offset[row])
+                by_row[row] = replace(order, steps=steps)
                 if by_row[row].stopped_by == _RULES:
                     why = _stopping(held[row], state, layout, rules, row)
                     by_row[row] = replace(by_row[row], stopped_by=why)
-        return cls(by_row, approved, overrides.digest if by_row or approved else "")
+        return cls(by_row, approved, digest if by_row or approved else "")
 
     def _rows(self, n: int, wanted: list[int]) -> Bools:
         mask = np.zeros(n, dtype=bool)
@@ -152,18 +183,44 @@ class Orders:
         if self.by_row:
             yield from ((j, r) for j, r in enumerate(rows.tolist()) if r in self.by_row)
 
+    def changing(self, choice: Ints, used: Floats, usage: Floats) -> dict[int, tuple[int, Floats]]:
+        """Find the choices that people may change, where a change takes other units of a limit.
+
+        Parameters
+        ----------
+        choice : int array (n,)
+            Class chosen.
+        used : ndarray (n, R)
+            Units that what was made of it takes.
+        usage : ndarray (G, R)
+            Units that each class takes.
+
+        Returns
+        -------
+        dict of int to tuple
+            By row: the class and the units; empty where no change matters to the limits.
+        """
+        rows = [r for r, o in self.by_row.items() if any(c.kind in _CHANGES for c in o.overrides)]
+        if not (used[rows] != usage[choice[rows]]).any():
+            return {}
+        return {row: (int(choice[row]), used[row]) for row in rows}
+
     def serve_first(
-        self, best: Floats, usage: Floats, limits: Floats
+        self,
+        best: Floats,
+        usage: Floats,
+        limits: Floats,
+        kept: Mapping[int, tuple[int, Floats]],
     ) -> tuple[Ints, Floats, Floats, list[int]]:
         """Choose for the accounts whose action is forced, before anybody else takes of the limits.
 
         The most valuable first, each the best class that still fits, or else its best: what a
-        person forces is done, whatever is left.
+        person forces is done, whatever is left. So is what people change, see `changing`.
 
         Returns
         -------
         choice : int array (n,)
-            Class; -1 = not forced.
+            Class; -1 = neither forced nor kept.
         best : ndarray (n, G)
             For the others; who is served waits there.
         limits : ndarray (R,)
@@ -172,17 +229,24 @@ class Orders:
             Accounts served beyond the limits.
         """
         choice = np.full(len(best), -1, dtype=np.int64)
-        rows = np.flatnonzero(self.forced(len(best)))
+        changed = self._rows(len(best), list(kept))
+        rows = np.flatnonzero(self.forced(len(best)) | changed)
         if not len(rows):
             return choice, best, limits, []
         best, left, above = best.copy(), limits.copy(), []
-        for row in rows[np.lexsort((rows, -best[rows].max(axis=1)))]:
-            fits = (usage <= left + 1e-9).all(axis=1) & np.isfinite(best[row])
-            chosen = np.where(fits, best[row], -np.inf) if fits.any() else best[row]
-            choice[row] = chosen.argmax()
-            if not fits.any():
+        # what is kept first: what is forced may leave a choice that still fits
+        for row in rows[np.lexsort((rows, -best[rows].max(axis=1), ~changed[rows]))]:
+            if row in kept:
+                choice[row], used = kept[row]
+                fitting = bool((used <= np.maximum(left, 0.0) + 1e-9).all())
+            else:
+                fits = (usage <= left + 1e-9).all(axis=1) & np.isfinite(best[row])
+                chosen = np.where(fits, best[row], -np.inf) if fits.any() else best[row]
+                choice[row], fitting = chosen.argmax(), bool(fits.any())
+                used = usage[choice[row]]
+            if not fitting:
                 above.append(int(row))
-            left = left - usage[choice[row]]
+            left = left - used
         best[rows] = -np.inf
         best[rows, 0] = 0.0
         return choice, best, np.maximum(left, 0.0), above
@@ -197,15 +261,25 @@ class Orders:
         greedy = greedy.copy()
         for row, order in self.by_row.items():
             chosen, notes = int(greedy[row]), []
+            steps = order.shift(chosen, actions)
             for o in order.overrides:
                 if o.kind in _CHANGES and o.concerns(actions)[chosen]:
-                    before = int(greedy[row])
-                    greedy[row], aim = _changed(o, before, order.lawful, actions)
+                    before, more = int(greedy[row]), ""
+                    if o.kind is OverrideKind.TONE_OFFSET:
+                        greedy[row], aim = _shifted(order, before, o.steps or 0, steps, actions)
+                        more = f" (the table of tones adds {steps:+d})" if steps else ""
+                        steps = 0
+                    else:
+                        greedy[row], aim = _amended(o, before, order.lawful, actions)
                     became = f"instead of {actions.names[before]}"
                     if greedy[row] == before:
-                        became = "it is so already" if aim == before else _NOT_ALLOWED
+                        became = "it is so already" if aim == before else NOT_ALLOWED
                         became = f"the catalogue {_NO_SUCH}" if aim < 0 else became
-                    notes.append(f"{_capital(o)}: {became}.")
+                    notes.append(f"{_capital(o)}{more}: {became}.")
+            if steps:
+                before = int(greedy[row])
+                greedy[row], _ = _shifted(order, before, 0, steps, actions)
+                notes.append(told(steps, before, int(greedy[row]), actions))
             said[row] = (*said.get(row, ()), *notes)
         return greedy, said
 
@@ -213,7 +287,7 @@ class Orders:
         """Say what people decided for an account, and what became of it."""
         order = self.by_row.get(row)
         if order is None:
-            return []
+            return list(amended.get(row, ()))
         said = []
         for o in order.overrides:
             if o.kind is OverrideKind.FORCE:
@@ -272,7 +346,11 @@ def check(overrides: Overrides | None, ledger: Ledger, catalogue: Catalogue) -> 
 
 def with_approvals(state: State, overrides: Overrides | None, snapshot: Snapshot) -> State:
     """Add to the facts what people approved of."""
-    found = standing(overrides, snapshot)[1] if overrides else {}
+    return approving(state, standing(overrides, snapshot)[1] if overrides else {})
+
+
+def approving(state: State, found: Mapping[int, tuple[Approval, ...]]) -> State:
+    """Add to the facts what people approved of, by row."""
     if not found:
         return state
     approved = np.zeros((len(state), len(ActionKind)), dtype=bool)
@@ -283,7 +361,6 @@ def with_approvals(state: State, overrides: Overrides | None, snapshot: Snapshot
 
 _RULES = "the rules"
 _ABOVE = "It is done beyond the limits, which had no room left."
-_NOT_ALLOWED = "the law, or what people forbid, does not allow it"
 _NO_SUCH = "has no such action"
 _CHANGES = (OverrideKind.AMEND, OverrideKind.TONE_OFFSET)
 
@@ -307,13 +384,14 @@ def _order(held: tuple[Override, ...], law: Bools, usual: Bools, actions: Action
     if forced:
         left = demanded & lawful
         kind = ActionKind(int(actions.kind[left.argmax()]))
-        return Order(held, left, lawful, forced, kind, "")
+        return Order(held, left, lawful, forced, kind, "", usual & ~forbidden)
     why = ""
     if forcing:
         why = f"the catalogue, which {_NO_SUCH}"
         if demanded.any():
             why = _RULES if not (demanded & law).any() else "what people forbid"
-    return Order(held, usual & ~forbidden, lawful, forced, ActionKind.WAIT, why)
+    house = usual & ~forbidden
+    return Order(held, house, lawful, forced, ActionKind.WAIT, why, house)
 
 
 def _stopping(
@@ -335,24 +413,34 @@ def _stopping(
     return " and ".join(part)
 
 
-def _changed(override: Override, chosen: int, lawful: Bools, actions: ActionSet) -> tuple[int, int]:
+def _amended(override: Override, chosen: int, lawful: Bools, actions: ActionSet) -> tuple[int, int]:
     """Give what a change makes of the chosen action, and what it aims at.
 
-    An action into which the law does not let it be changed stays; a shift goes as far as it may.
-    The aim is -1 where the catalogue, which may be that of a challenger, does not have it.
+    An action into which the law does not let it be changed stays. The aim is -1 where the
+    catalogue, which may be that of a challenger, does not have it.
     """
     action = actions[chosen]
-    if override.kind is OverrideKind.AMEND:
-        new = override.new_tone or action.tone, override.new_offer or action.offer
-        if new[0] not in actions.tones or new[1] not in actions.offers:
-            return chosen, -1
-        aim = actions.index(replace(action, tone=new[0], offer=new[1]))
-        return (aim if lawful[aim] else chosen), aim
-    rank = int(actions.tone[chosen])
-    end = min(max(rank + (override.steps or 0), 0), len(actions.tones) - 1)
+    new = override.new_tone or action.tone, override.new_offer or action.offer
+    if new[0] not in actions.tones or new[1] not in actions.offers:
+        return chosen, -1
+    aim = actions.index(replace(action, tone=new[0], offer=new[1]))
+    return (aim if lawful[aim] else chosen), aim
+
+
+def _shifted(
+    order: Order, chosen: int, steps: int, table: int, actions: ActionSet
+) -> tuple[int, int]:
+    """Give what a person's steps and those of the table make of an action, and what they aim at.
+
+    They add up, and go as far as they may: the table only as far as the house's own rules do, the
+    person as far as the law does.
+    """
+    action, rank = actions[chosen], int(actions.tone[chosen])
+    end = min(max(rank + steps + table, 0), len(actions.tones) - 1)
     back = range(end, rank, 1 if end < rank else -1)
     shifted = [actions.index(replace(action, tone=actions.tones[r])) for r in back]
-    return next((k for k in shifted if lawful[k]), chosen), (shifted or [chosen])[0]
+    may = order.lawful & (order.house | (actions.tone <= rank + max(steps, 0)))
+    return next((k for k in shifted if may[k]), chosen), (shifted or [chosen])[0]
 
 
 _TONES = (Unit.TONE, Unit.TREATMENT)

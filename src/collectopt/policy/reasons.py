@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collectopt.rules.state import State
-from collectopt.schema.catalogue import House
+from collectopt.schema.house import House
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 
@@ -40,14 +40,15 @@ def notes(note: str, state: State, house: House, rows: slice) -> tuple[str, ...]
     """Put what the policy believes of each account beside what it says of all of them."""
     if state.distress is None or state.doubt is None:
         return (note,) * len(range(*rows.indices(len(state))))
-    return tuple(
-        f"{note} {_LIKELY.format(p)}".strip()
-        if p >= house.distress
-        else f"{note} {_UNCLEAR}".strip()
-        if doubt >= house.doubt
-        else note
-        for p, doubt in zip(state.distress[rows].tolist(), state.doubt[rows].tolist(), strict=True)
-    )
+    beliefs = zip(state.distress[rows].tolist(), state.doubt[rows].tolist(), strict=True)
+    return tuple(noted(note, house, p, doubt) for p, doubt in beliefs)
+
+
+def noted(note: str, house: House, distress: float, doubt: float) -> str:
+    """Put what the policy believes of one account beside what it says of all of them."""
+    if distress >= house.distress:
+        return f"{note} {_LIKELY.format(distress)}".strip()
+    return f"{note} {_UNCLEAR}".strip() if doubt >= house.doubt else note
 
 
 def table(model: DelayModel, snapshot: Snapshot) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from collectopt.policy import sentences
 from collectopt.policy.draws import decision_ids
 from collectopt.policy.engine import Case, Details, Outcome, Setting, choose
 from collectopt.policy.orders import UNWANTED
 from collectopt.policy.overrides import marked
 from collectopt.policy.possible import possible
+from collectopt.policy.sentences import Refusal, refusals
 from collectopt.rules.layout import Unit
 from collectopt.rules.state import NEVER
 from collectopt.schema.actions import ActionKind
@@ -49,24 +51,12 @@ def decide(setting: Setting, case: Case) -> Decisions:
 
 
 @dataclass(frozen=True)
-class _Refusal:
-    """What the rules refused an account: actions by code, and why it cannot be contacted at all."""
-
-    counts: Mapping[str, int]
-    alone: str
-
-    @cached_property
-    def trace(self) -> list[str]:
-        return [f"{code}: {count} refused" for code, count in self.counts.items()]
-
-
-@dataclass(frozen=True)
 class _Row:
     """What was done with one account of a block, and what is known of the block."""
 
     taken: int
     propensity: float
-    refusal: _Refusal
+    refusal: Refusal
     details: Details
 
 
@@ -124,7 +114,8 @@ class _Writer:
         details = case.details(rows, taken)
         rival = np.where(taken == greedy, outcome.rival[rows], greedy)
         ids = setting.snapshot.rows["account_id"].to_numpy(zero_copy_only=False)[rows]
-        known, refusals = np.isfinite(details.value), self._refusals(verdict.refused)
+        known = np.isfinite(details.value)
+        refused = refusals(setting.rules, actions, verdict.refused)
         numbers = {
             "propensity": propensity,
             "p_pay": details.p_pay,
@@ -144,17 +135,17 @@ class _Writer:
                     self._reasons(
                         rows.start + j, j, _Row(taken[j], propensity[j], refusal, details)
                     )
-                    for j, refusal in enumerate(refusals)
+                    for j, refusal in enumerate(refused)
                 ],
                 pa.list_(pa.string()),
             ),
             "rule_trace": pa.array(
-                [self._trace(rows.start + j, refusal) for j, refusal in enumerate(refusals)],
+                [self._trace(rows.start + j, refusal) for j, refusal in enumerate(refused)],
                 pa.list_(pa.string()),
             ),
             "policy_version": _named(
                 [setting.version, marked(setting.version)],
-                setting.orders.given(rows, len(setting.state)).astype(np.int64),
+                setting.by_hand(rows).astype(np.int64),
             ),
             "decision_id": pa.array(
                 decision_ids(
@@ -185,31 +176,15 @@ class _Writer:
             "send_at": pa.array(sent, pa.int64(), mask=~contact).cast(INSTANT),
         }
 
-    def _refusals(self, refused: Ints) -> list[_Refusal]:
-        """Put refusals (b, rules) into words; most accounts share theirs with many others."""
-        rules, contacts = self.setting.rules, int(self.contact.sum())
-        if not rules.codes:
-            return [_Refusal({}, "")] * len(refused)
-        keys = np.ascontiguousarray(refused).view(f"V{refused.dtype.itemsize * len(rules.codes)}")
-        made: dict[bytes, _Refusal] = {}
-        found = []
-        for j, key in enumerate(keys.reshape(-1).tolist()):
-            if key not in made:
-                counts = {rules.codes[i]: int(refused[j, i]) for i in np.flatnonzero(refused[j])}
-                alone = [rules.permissions[i] for i in np.flatnonzero(refused[j] >= contacts)]
-                why = "; ".join(f"{p.reason} ({p.code})" for p in alone)
-                made[key] = _Refusal(counts, f"No contact: {why}." if alone else "")
-            found.append(made[key])
-        return found
-
-    def _trace(self, row: int, refusal: _Refusal) -> list[str]:
+    def _trace(self, row: int, refusal: Refusal) -> list[str]:
         """Say which rules refused how many actions, in order of precedence."""
         withheld, people = int(self.outcome.wanted.yields[row]), self.setting.orders.trace(row)
-        if not withheld:
-            return [*refusal.trace, *people]
-        counts = dict(refusal.counts)
-        counts["CONTACT_CAP"] = counts.get("CONTACT_CAP", 0) + withheld
-        return [*(f"{code}: {count} refused" for code, count in counts.items()), *people]
+        if self.setting.shifts is not None:
+            people += self.setting.shifts.trace(row)
+        if withheld:
+            more = {"CONTACT_CAP": refusal.counts.get("CONTACT_CAP", 0) + withheld}
+            refusal = replace(refusal, counts={**refusal.counts, **more})
+        return [*refusal.told(self.setting.state, row).trace, *people]
 
     def _reasons(self, row: int, j: int, known: _Row) -> list[str]:
         """Say why, in plain words; never empty."""
@@ -217,53 +192,39 @@ class _Writer:
         outcome, actions = self.outcome, self.setting.actions
         said = [why for why, mask in self.setting.undecidable.items() if mask[row]]
         if said:
-            return [f"Could not be decided, so it waits: {why}." for why in said]
+            return [sentences.undecided(why) for why in said]
         said = self.setting.orders.reasons(row, outcome.amended)
         if outcome.exploration.explores[row]:
-            other = (
-                "the same would have been chosen anyway"
-                if taken == outcome.greedy[row]
-                else f"otherwise: {actions.names[outcome.greedy[row]]}"
-            )
-            said.append(
-                f"Drawn at random (this action with probability {known.propensity:.2%}) to learn "
-                f"what works; {other}."
-            )
+            greedy = outcome.greedy[row]
+            other = None if taken == greedy else actions.names[greedy]
+            said.append(sentences.drawn(float(known.propensity), other))
         elif taken == 0 and not self.forced[row]:
             said.append(self._why_wait(row, known.refusal))
+            said += known.refusal.told(self.setting.state, row).on_hold
         if details.notes and details.notes[j] and self.reachable[row]:
             said.append(details.notes[j])
-        money = self.setting.catalogue.currency
-        if taken and np.isfinite(details.p_pay[j]):
-            said.append(
-                f"Everything past due is paid within {self.setting.catalogue.horizon_days} days "
-                f"with probability {details.p_pay[j]:.1%}, without a contact "
-                f"{details.p_wait[j]:.1%}; "
-                f"{self.setting.state.open_amount[row]:,.2f} {money} are open."
+        if taken:
+            said += sentences.gains(
+                self.setting.catalogue,
+                (float(details.p_pay[j]), float(details.p_wait[j])),
+                float(self.setting.state.open_amount[row]),
+                float(details.value[j]),
+                float(actions.cost[taken]),
             )
-        if taken and np.isfinite(details.value[j]):
-            said.append(
-                f"Worth {details.value[j]:+,.2f} {money} against waiting, "
-                f"cost {actions.cost[taken]:,.2f} {money} included."
-            )
-        return said or [f"Chosen: {actions.names[taken]}."]
+        return said or [sentences.chosen(actions.names[taken])]
 
-    def _why_wait(self, row: int, refusal: _Refusal) -> str:
+    def _why_wait(self, row: int, refusal: Refusal) -> str:
         if refusal.alone:
             return refusal.alone
         outcome, actions = self.outcome, self.setting.actions
         if not self.reachable[row]:
-            who = [*refusal.counts, *(["OVERRIDE"] if row in self.setting.orders.by_row else [])]
-            return f"No contact: {', '.join(who)} together refuse every action."
+            orders = self.setting.orders.by_row
+            return sentences.refused_together(
+                [*refusal.counts, *(["OVERRIDE"] if row in orders else [])]
+            )
         if outcome.wanted.yields[row]:
-            return "No contact: another account of the same customer goes first (CONTACT_CAP)."
+            return sentences.WAITS_FOR_ANOTHER
         best, value = int(outcome.rival[row]), float(outcome.rival_value[row])
         if best < 0:
-            return "Waiting: the policy wants no action now."
-        name, money = actions.names[best], self.setting.catalogue.currency
-        if value > 0:
-            return (
-                f"Waiting: {name} would be worth {value:,.2f} {money}, but what it takes is scarce "
-                "and worth more elsewhere."
-            )
-        return f"Waiting is best: the next best, {name}, would be worth {value:,.2f} {money}."
+            return sentences.WANTS_NOTHING
+        return sentences.waits(actions.names[best], value, self.setting.catalogue)

@@ -38,6 +38,11 @@ class RecordStore:
     folder : str or Path
         Made with the first run.
 
+    Raises
+    ------
+    InputError
+        It is a file, or a folder with something else in it and no run.
+
     Examples
     --------
     >>> import collectopt as co, tempfile
@@ -53,6 +58,7 @@ class RecordStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._check_place()
 
     def __repr__(self) -> str:
         return f"RecordStore({str(self.folder)!r})"
@@ -157,6 +163,24 @@ class RecordStore:
         if wrong:
             raise ArtifactError(f"{self.folder}: {'; '.join(wrong)}.")
         return count
+
+    def _check_place(self) -> None:
+        """Refuse a place that holds something else; hidden files do not count."""
+        found = ""
+        if self.folder.is_dir():
+            others = [p.name for p in self.folder.iterdir() if not p.name.startswith(".")]
+            if others and next(self._files(), None) is None:
+                found = f"a folder with {', '.join(sorted(others)[:3])}"
+        elif self.folder.exists():
+            found = "a file"
+        if found:
+            raise InputError.of(
+                str(self.folder),
+                None,
+                expected="a folder of records (run-....parquet), an empty or a new one",
+                found=found,
+                hint="Records stay for ever: give them a folder of their own.",
+            )
 
     def _files(self) -> Iterator[Path]:
         yield from sorted(self.folder.glob("run-*.parquet"))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from collectopt.exceptions import InputError
 from collectopt.features.responses import PROMISE_DAYS
 from collectopt.schema.catalogue import Catalogue
+from collectopt.schema.house import SegmentTone
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.sql import query
 
@@ -177,26 +178,53 @@ def segments(snapshot: Snapshot, catalogue: Catalogue, days_past_due: Ints) -> B
     entries = catalogue.house.tones
     if entries is None:
         return None
-    accounts = snapshot.ledger.accounts
-    held = np.ones((len(snapshot), len(entries)), dtype=bool)
-    for j, entry in enumerate(entries):
-        equal = [("customer_type", entry.customer_type), (entry.column, entry.value)]
-        for column, value in equal:
-            if column is None or value is None:
-                continue
-            if column not in accounts.column_names:
-                raise InputError.of(
-                    "accounts",
-                    column,
-                    expected="the column that [[house.tones]] names",
-                    found=", ".join(accounts.column_names),
-                    hint=f'Ledger.from_frames(..., features=["{column}"]) keeps columns of yours.',
-                )
-            words = pc.cast(accounts[column].take(snapshot.rows["account"]), pa.string())
-            # what is not known counts as true: the gentler side
-            held[:, j] &= pc.fill_null(pc.equal(words, value), True).to_numpy()
-        if entry.min_days_past_due is not None:
-            held[:, j] &= days_past_due >= entry.min_days_past_due
-        if entry.max_days_past_due is not None:
-            held[:, j] &= days_past_due <= entry.max_days_past_due
+    # what is not known counts as true: the gentler side
+    held = [_held(snapshot, entry, days_past_due, unknown=True) for entry in entries]
+    return np.stack(held, axis=1) if held else np.ones((len(snapshot), 0), dtype=bool)
+
+
+def tone_offsets(snapshot: Snapshot, catalogue: Catalogue, days_past_due: Ints) -> Ints | None:
+    """Add up by how many tones the table shifts what is chosen for each account.
+
+    Returns
+    -------
+    int array (n,) or None
+        Below 0 = milder. None where no entry of the table has an offset.
+
+    Raises
+    ------
+    InputError
+        A column that the table names is not in the accounts.
+    """
+    entries = [entry for entry in catalogue.house.tones or () if entry.offset is not None]
+    if not entries:
+        return None
+    steps = np.zeros(len(snapshot), dtype=np.int64)
+    for entry in entries:
+        offset = entry.offset or 0
+        # the gentler side: who may or may not belong to it is pressed no more, but spared
+        steps += offset * _held(snapshot, entry, days_past_due, unknown=offset < 0)
+    return steps
+
+
+def _held(snapshot: Snapshot, entry: SegmentTone, days_past_due: Ints, *, unknown: bool) -> Bools:
+    """Accounts of the segment of an entry (n,); ``unknown`` where a value is null."""
+    accounts, held = snapshot.ledger.accounts, np.ones(len(snapshot), dtype=bool)
+    for column, value in (("customer_type", entry.customer_type), (entry.column, entry.value)):
+        if column is None or value is None:
+            continue
+        if column not in accounts.column_names:
+            raise InputError.of(
+                "accounts",
+                column,
+                expected="the column that [[house.tones]] names",
+                found=", ".join(accounts.column_names),
+                hint=f'Ledger.from_frames(..., features=["{column}"]) keeps columns of yours.',
+            )
+        words = pc.cast(accounts[column].take(snapshot.rows["account"]), pa.string())
+        held &= pc.fill_null(pc.equal(words, value), unknown).to_numpy()
+    if entry.min_days_past_due is not None:
+        held &= days_past_due >= entry.min_days_past_due
+    if entry.max_days_past_due is not None:
+        held &= days_past_due <= entry.max_days_past_due
     return held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,7 @@ from collectopt.rules.state import (
 )
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.clock import Clock, UnusualError, micros
+from collectopt.schema.house import SegmentTone
 from collectopt.schema.one_rows import NOTHING, Contact
 from collectopt.schema.one_seen import Seen
 from collectopt.schema.tables import HOLD_KINDS
@@ -141,7 +143,7 @@ class QuickFacts:
             conversation_day=spoken,
             disputed=_FOUND[_disputed(seen)],
             zone_unknown=_FOUND[account.texts["timezone"] is None],
-            segments=self._segments(seen, late),
+            **self._tones(seen, late),
             said=said,
             hardship=_any(seen, _SEVERE),
             was_at_agency=_FOUND[any(each.hold.kind == "agency" for each in seen.holds)],
@@ -262,9 +264,10 @@ class QuickFacts:
             masks[kind] = _FOUND[found is not None and _stands(seen, kind, found)]
         return masks
 
-    def _segments(self, seen: Seen, late: int) -> Any:
+    def _tones(self, seen: Seen, late: int) -> dict[str, Any]:
+        """Entries of the table of tones that hold, and by how much they shift what is chosen."""
         if self.entries is None:
-            return None
+            return {"segments": None, "tone_offset": None}
         account = seen.account
         row = {
             **account.texts,
@@ -272,18 +275,27 @@ class QuickFacts:
             "customer_type": account.customer_type,
             "country": account.country,
         }
-        held = []
-        for entry in self.entries:
-            pairs = (("customer_type", entry.customer_type), (entry.column, entry.value))
-            held.append(
-                all(
-                    column is None or value is None or row[column] is None or row[column] == value
-                    for column, value in pairs
-                )
-                and (entry.min_days_past_due is None or late >= entry.min_days_past_due)
-                and (entry.max_days_past_due is None or late <= entry.max_days_past_due)
-            )
-        return np.array([held], dtype=bool).reshape(1, len(self.entries))
+        held = [_held(entry, row, late, unknown=True) for entry in self.entries]
+        steps = [
+            each.offset * _held(each, row, late, unknown=each.offset < 0)
+            for each in self.entries
+            if each.offset is not None
+        ]
+        return {
+            "segments": np.array([held], dtype=bool).reshape(1, len(held)),
+            "tone_offset": np.array([sum(steps)], dtype=np.int64) if steps else None,
+        }
+
+
+def _held(entry: SegmentTone, row: Mapping[str, str | None], late: int, *, unknown: bool) -> bool:
+    """Whether an account is in the segment of an entry; ``unknown`` where a value is null."""
+    for column, value in (("customer_type", entry.customer_type), (entry.column, entry.value)):
+        if column is not None and value is not None:
+            own = row[column]
+            if not (unknown if own is None else own == value):
+                return False
+    low, high = entry.min_days_past_due, entry.max_days_past_due
+    return (low is None or late >= low) and (high is None or late <= high)
 
 
 def _any(seen: Seen, kinds: frozenset[str]) -> Any:

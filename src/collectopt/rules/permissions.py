@@ -244,7 +244,8 @@ class ToneTable(Permission):
     Parameters
     ----------
     highest : tuple of int
-        Rank of the firmest tone of each entry of the catalogue's ``[[house.tones]]``.
+        Rank of the firmest tone of each entry of the catalogue's ``[[house.tones]]``; of one that
+        only shifts tones, the last.
     """
 
     highest: tuple[int, ...] = ()
@@ -398,6 +399,8 @@ class Distress(Permission):
     mildest tone and offer something where the catalogue has offers; agency and court are for a
     person to decide. Where it is unclear why the account is late, a firmer tone does not come
     first: nobody presses who may not be able to pay.
+
+    The belief is the strict side of a fact that the ledger lacks, so it ranks as the fact does.
 
     Parameters
     ----------

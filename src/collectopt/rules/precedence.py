@@ -15,13 +15,17 @@ class Precedence(IntEnum):
     ``LAW``
         The legal mask, and what cannot be done at all: consent, opt-out, hours, approval, a slot
         that is over, an address that does not exist. A rule that does not say its rank stands here.
+        So does DISTRESS, also where it goes by a belief of the policy alone: the law asks for
+        forbearance, the customer's means are a fact that no ledger holds, and what is not known
+        counts to the strict side. Nobody presses there, a person neither.
     ``OVERRIDE``
         What a person decided for the account: see :class:`collectopt.policy.Override`.
     ``CONTACT_POLICY``
         What the house imposes on itself: contacts a week, steps and tables of tones, a gentle first
         contact, own contacts before an agency. A person may set it aside, the optimiser may not.
     ``CAPACITY``
-        Budget, minutes, contacts a run. What a person forces is served first, even above them.
+        Budget, minutes, harshness, contacts a run. What a person forces is served first, even above
+        them, and so is what a change of tone takes; the others share what is left.
     ``OPTIMISER``
         The action of most value.
     ``EXPLORATION``

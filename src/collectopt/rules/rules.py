@@ -48,9 +48,9 @@ from collectopt.rules.us_uk import (
 )
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.mistakes import did_you_mean
+from collectopt.schema.tables import JURISDICTIONS
 
 _ALL = slice(None)
-JURISDICTIONS = ("none", "de", "eu", "us_regf", "uk_conc")
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +189,8 @@ class Rules:
         if house.max_tone_step is not None:
             rules.append(MaxToneStep(house.max_tone_step))
         if house.tones is not None:
-            ranks = tuple(catalogue.tone_names.index(entry.highest) for entry in house.tones)
+            tones = catalogue.tone_names
+            ranks = tuple(tones.index(entry.highest or tones[-1]) for entry in house.tones)
             rules.append(ToneTable(ranks))
         rules.append(Distress(house.distress, house.doubt))
         if catalogue.agency is not None or catalogue.court is not None:

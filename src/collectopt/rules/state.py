@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from collectopt.exceptions import InputError
-from collectopt.rules import facts
+from collectopt.rules import facts, holding
 from collectopt.rules.calendar import state_of
 from collectopt.rules.layout import Layout
 from collectopt.schema.catalogue import Catalogue
@@ -28,14 +28,11 @@ WEEK_US = 7 * 24 * 3_600_000_000
 MONTH_US = 4 * WEEK_US
 _FAR = 10**9  # days or contacts: more than there will ever be
 _REACH = ("delivered", "opened", "clicked", "answered", "bounced")
-_ENDS = ("to_at", "ended_at")
 # Also where they stand on one claim: whoever is held so is in hardship, or in the hands of the law.
 _HARDSHIP = (
     "payment_plan", "insolvency", "deceased", "breathing_space", "vulnerable", "do_not_contact",
     "agency", "court",
 )  # fmt: skip
-# The other kinds bind the person: every account with the same customer_id.
-_OF_ACCOUNT = ("dispute", "promise", "payment_plan", "service", "agency", "court")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +95,10 @@ class State:
         See :mod:`collectopt.rules.facts`. None = nobody asked for it; rules that need it refuse.
     segments : bool array (n, entries) or None
         Which entries of the catalogue's table of tones hold; None = it has none.
+    tone_offset : int array (n,) or None
+        By how many tones that table shifts what is chosen, below 0 = milder; None = not at all.
+    because : object array (n,) or None
+        Since when, until when and why, by code of the hold; None = the book does not say.
     approved : bool array (n, kinds of action) or None
         What a person approved of; None = nothing.
     """
@@ -136,6 +137,8 @@ class State:
     land: tuple[str | None, ...] = ()
     hardship: Bools | None = None
     was_at_agency: Bools | None = None
+    tone_offset: Ints | None = None
+    because: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.clock)
@@ -200,6 +203,8 @@ class State:
             said=facts.said(snapshot, as_of) if catalogue.jurisdiction == "de" else None,
             hardship=row_holds["hardship"],
             was_at_agency=facts.was_at_agency(snapshot, as_of),
+            because=holding.because(snapshot, as_of, contacts.person),
+            tone_offset=facts.tone_offsets(snapshot, catalogue, history["days_past_due"]),
         )
 
 
@@ -295,11 +300,7 @@ def _responses(
 
 def _holds(snapshot: Snapshot, as_of: int, person: Ints) -> dict[str, Bools]:
     """Find holds in force, by kind; some bind every account of the customer."""
-    table = snapshot.ledger.timeline.holds
-    forever = np.iinfo(np.int64).max
-    to_at, ended_at = (_micros(pc.fill_null(pc.cast(table[c], pa.int64()), forever)) for c in _ENDS)
-    active = (_micros(table["known_at"]) < as_of) & (to_at > as_of) & (ended_at >= as_of)
-    table = table.filter(pa.array(active))
+    table = holding.in_force(snapshot, as_of)
     account, kind = table["account"].to_numpy(), table["kind"].to_numpy(zero_copy_only=False)
     whole = ~table["invoice"].is_valid().to_numpy()
     asked = snapshot.rows["account"].to_numpy()
@@ -308,7 +309,7 @@ def _holds(snapshot: Snapshot, as_of: int, person: Ints) -> dict[str, Bools]:
     for name in (*HOLD_KINDS, *anywhere):
         held = np.zeros(len(person), dtype=bool)
         rows = np.isin(kind, anywhere[name]) if name in anywhere else whole & (kind == name)
-        whose = np.arange(len(person)) if name in _OF_ACCOUNT else person
+        whose = np.arange(len(person)) if name in holding.OF_ACCOUNT else person
         held[whose[account[rows]]] = True
         masks[name] = held[whose[asked]]
     return masks

@@ -6,30 +6,26 @@ import itertools
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 
 from collectopt.exceptions import CatalogueError, Fault
-from collectopt.schema import mistakes
+from collectopt.schema import mistakes, shown
 from collectopt.schema.actions import ActionKind, ActionSet
+from collectopt.schema.house import House, Name, Part, wrong
 from collectopt.schema.mistakes import did_you_mean
 from collectopt.schema.stages import Stage, check_order
-from collectopt.schema.tables import CURRENCIES
+from collectopt.schema.tables import CURRENCIES, JURISDICTIONS
 from collectopt.schema.templates import Template, check_templates, read_texts
 from collectopt.schema.times import is_timezone
 
 Euro = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Hour = Annotated[float, Field(ge=0, le=24)]
-Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z][a-z0-9_]*$")]
 _FIRMNESS = {  # of names that leave no doubt
     **dict.fromkeys(("friendly", "gentle", "soft", "warm", "polite", "cooperative"), 0),
     **dict.fromkeys(("neutral", "factual"), 1),
@@ -38,24 +34,7 @@ _FIRMNESS = {  # of names that leave no doubt
 _SPECIAL = {kind.channel for kind in ActionKind if kind is not ActionKind.CONTACT}
 
 
-def _wrong(key: str, expected: str, found: str, hint: str) -> CatalogueError:
-    return CatalogueError([Fault("catalogue", key, expected, found, hint=hint)])
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse true where a number belongs: it would count as 1."""
-        kind = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and mistakes.is_number(kind):
-            raise _wrong("", "a number", str(value).lower(), "")
-        return value
-
-
-class Channel(_Model):
+class Channel(Part):
     """A way to reach a customer.
 
     Attributes
@@ -85,14 +64,14 @@ class Channel(_Model):
     def _check(self) -> Self:
         if self.name in _SPECIAL:
             hint = "That action exists without a channel; see the tables [agency] and [court]."
-            raise _wrong("name", "the name of a channel", repr(self.name), hint)
+            raise wrong("name", "the name of a channel", repr(self.name), hint)
         if self.hours is not None and self.hours[0] >= self.hours[1]:
             hint = "Contacts over midnight cannot be declared."
-            raise _wrong("hours", "hours that rise, such as [8, 21]", str([*self.hours]), hint)
+            raise wrong("hours", "hours that rise, such as [8, 21]", str([*self.hours]), hint)
         return self
 
 
-class Tones(_Model):
+class Tones(Part):
     """Tones from mild to firm.
 
     Attributes
@@ -110,11 +89,11 @@ class Tones(_Model):
             if level > next_level:
                 found = f"{second!r} after {first!r}"
                 hint = "Rules count on the mildest coming first."
-                raise _wrong("order", "tones from mild to firm", found, hint)
+                raise wrong("order", "tones from mild to firm", found, hint)
         return self
 
 
-class Offers(_Model):
+class Offers(Part):
     """What may be offered with a contact.
 
     Attributes
@@ -126,7 +105,7 @@ class Offers(_Model):
     names: Annotated[tuple[Name, ...], Field(min_length=1)] = ("none",)
 
 
-class Slots(_Model):
+class Slots(Part):
     """When contacts may start.
 
     Attributes
@@ -140,7 +119,7 @@ class Slots(_Model):
     )
 
 
-class Limits(_Model):
+class Limits(Part):
     """Limits of one run and of one customer; None = no limit.
 
     Attributes
@@ -151,7 +130,8 @@ class Limits(_Model):
         Staff minutes a run.
     harshness : float or None
         Levels of tone a run, summed over contacts: the mildest tone takes 0, the next 1, and so on.
-        Agency and court have no tone and take none.
+        Agency and court have no tone and take none. What people change counts as changed, and
+        comes first.
     contacts_per_7_days : int or None
         Contacts a customer within any 7 x 24 hours.
     pre_due_days : int
@@ -165,85 +145,7 @@ class Limits(_Model):
     pre_due_days: Annotated[int, Field(ge=0)] = 0
 
 
-class SegmentTone(_Model):
-    """The firmest tone for accounts of a segment; what is not given holds for all.
-
-    Attributes
-    ----------
-    highest : str
-        A tone of the order.
-    customer_type : str or None
-        "consumer" or "business".
-    min_days_past_due, max_days_past_due : int or None
-        Days since the oldest claim was due, both ends included.
-    column, value : str or None
-        A column of accounts and what stands in it. An account with null there counts as one that
-        has the value: the gentler side.
-
-    Examples
-    --------
-    >>> SegmentTone(highest="neutral", customer_type="consumer", max_days_past_due=14).highest
-    'neutral'
-    """
-
-    highest: Name
-    customer_type: Literal["consumer", "business"] | None = None
-    min_days_past_due: int | None = None
-    max_days_past_due: int | None = None
-    column: str | None = None
-    value: str | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.column is None) != (self.value is None):
-            given = f"{'column' if self.value is None else 'value'} alone"
-            raise _wrong("column", "both column and value, or neither", given, "")
-        low, high = self.min_days_past_due, self.max_days_past_due
-        if low is not None and high is not None and low > high:
-            expected = f"at most max_days_past_due, {high}"
-            raise _wrong("min_days_past_due", expected, str(low), "")
-        return self
-
-
-class House(_Model):
-    """House rules; not law.
-
-    Attributes
-    ----------
-    first_contact_gentle : bool
-        The first contact about a case uses the mildest tone.
-    max_tone_step : int or None
-        How far the tone may rise from one contact to the next.
-    min_contacts_before_agency : int
-        Own contacts before an agency or a court.
-    distress : float
-        From this probability of financial distress on only help is offered: the mildest tone, an
-        offer where there is one, no agency, no court. A policy that does not estimate it goes by
-        facts (a hold `vulnerable`).
-    doubt : float
-        While it is so unclear (0 = sure, 1 = no idea) why an account is late, no firmer tone than
-        the mildest comes first.
-    reminders_per_customer : int or None
-        Accounts of one customer that may be contacted in one run, whoever the creditors are; the
-        most valuable go first. None = as many as contacts_per_7_days leaves.
-    tones : tuple of SegmentTone or None
-        The firmest tone (highest) by segment: customer_type, min_days_past_due,
-        max_days_past_due, a column of accounts with a value. What is not given holds for all.
-    digital_needs_links : bool
-        Every template of a digital channel has a payment link and a contact option.
-    """
-
-    first_contact_gentle: bool = True
-    max_tone_step: Annotated[int, Field(ge=0)] | None = 1
-    min_contacts_before_agency: Annotated[int, Field(ge=0)] = 3
-    distress: Annotated[float, Field(gt=0, le=1)] = 0.5
-    doubt: Annotated[float, Field(gt=0, le=1)] = 0.8
-    reminders_per_customer: Annotated[int, Field(gt=0)] | None = None
-    tones: tuple[SegmentTone, ...] | None = None
-    digital_needs_links: bool = True
-
-
-class PlanLimits(_Model):
+class PlanLimits(Part):
     """What a plan of instalments may look like.
 
     Attributes
@@ -271,7 +173,7 @@ class PlanLimits(_Model):
     max_share: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
-class Exploring(_Model):
+class Exploring(Part):
     """How accounts explore, beside the share `explore` of them that does at most.
 
     Attributes
@@ -299,11 +201,11 @@ class Exploring(_Model):
     def _check(self) -> Self:
         if self.floor is not None and self.temperature is None:
             hint = "The floor says nothing without it."
-            raise _wrong("temperature", "this key beside floor, as 1.0", "nothing", hint)
+            raise wrong("temperature", "this key beside floor, as 1.0", "nothing", hint)
         return self
 
 
-class Value(_Model):
+class Value(Part):
     """Prices of harm in EUR.
 
     Attributes
@@ -312,13 +214,16 @@ class Value(_Model):
         EUR a complaint.
     lifetime_value : float
         EUR a customer for whom the ledger has no lifetime_value.
+    credit_standing_cost : float or None
+        EUR of harm to a consumer that an agency or a court order does; None = not priced.
     """
 
     complaint_cost: Euro = 12.0
     lifetime_value: Euro = 0.0
+    credit_standing_cost: Euro | None = None
 
 
-class External(_Model):
+class External(Part):
     """An agency or a court.
 
     Attributes
@@ -342,7 +247,7 @@ class External(_Model):
     notice_days: Annotated[int, Field(ge=0, le=366)] = 14
 
 
-class Stop(_Model):
+class Stop(Part):
     """Giving claims up that are worth less than they cost.
 
     Attributes
@@ -354,7 +259,7 @@ class Stop(_Model):
     keep_cost: Euro = 0.0
 
 
-class Stages(_Model):
+class Stages(Part):
     """The house's own way from a reminder to a court, and the tone that is a formal notice.
 
     Attributes
@@ -376,17 +281,17 @@ class Stages(_Model):
         except ValueError as error:
             found = ", ".join(repr(stage.value) for stage in self.order)
             expected = "stages in an order that skips no step"
-            raise _wrong("order", expected, found, f"{error}.") from None
+            raise wrong("order", expected, found, f"{error}.") from None
         return self
 
 
-class Catalogue(_Model):
+class Catalogue(Part):
     """Channels, tones, offers, slots, limits, house rules and values.
 
     Attributes
     ----------
     horizon_days : int
-        Outcomes are counted so many days from a decision on.
+        Outcomes are counted so many days from a decision on; at least cadence_days.
     cadence_days : int
         Days from one run of decisions to the next; a contact is planned on one of them.
     discount_rate : float
@@ -457,15 +362,24 @@ class Catalogue(_Model):
         ]
         if self.currency not in CURRENCIES:
             hint = did_you_mean(self.currency, CURRENCIES)
-            faults += _wrong("currency", "an ISO 4217 code", repr(self.currency), hint).faults
+            faults += wrong("currency", "an ISO 4217 code", repr(self.currency), hint).faults
         if not is_timezone(self.timezone):
             hint = mistakes.zone_hint(self.timezone)
-            faults += _wrong("timezone", "an IANA time zone", repr(self.timezone), hint).faults
+            faults += wrong("timezone", "an IANA time zone", repr(self.timezone), hint).faults
+        if self.jurisdiction not in JURISDICTIONS:
+            known, hint = ", ".join(JURISDICTIONS), did_you_mean(self.jurisdiction, JURISDICTIONS)
+            hint = hint or 'Take "none" for house rules only; policies take rules=... of your own.'
+            expected = f"one of {known}"
+            faults += wrong("jurisdiction", expected, repr(self.jurisdiction), hint).faults
+        if self.cadence_days > self.horizon_days:
+            hint = "What a contact brings would be counted no more before it goes out."
+            expected = f"at most horizon_days, {self.horizon_days}"
+            faults += wrong("cadence_days", expected, str(self.cadence_days), hint).faults
         if self.exploration is not None and "explore" not in self.model_fields_set:
             expected = "this key beside [exploration]: the largest share of accounts, as 0.05"
-            faults += _wrong("explore", expected, "nothing", "").faults
+            faults += wrong("explore", expected, "nothing", "").faults
         for j, entry in enumerate(self.house.tones or ()):
-            if entry.highest not in self.tone_names:
+            if entry.highest is not None and entry.highest not in self.tone_names:
                 key = f"house.tones.{j}.highest"
                 faults.append(mistakes.not_among(key, entry.highest, self.tone_names))
         faults += check_templates(self)
@@ -484,7 +398,7 @@ class Catalogue(_Model):
             if stage in self.stages.order and entry is None:
                 found = f"{stage.value!r}, but no [{stage.value}]"
                 hint = "Add that table, or take the stage out of the order."
-                faults += _wrong("stages.order", "stages that exist", found, hint).faults
+                faults += wrong("stages.order", "stages that exist", found, hint).faults
         return faults
 
     @classmethod
@@ -550,6 +464,15 @@ class Catalogue(_Model):
         # The one key whose None is not what stands there if nothing is said.
         data["house"]["max_tone_step"] = self.house.max_tone_step
         return data
+
+    def __repr__(self) -> str:
+        return shown.line(self)
+
+    def __str__(self) -> str:
+        return shown.text(self)
+
+    def _repr_html_(self) -> str:
+        return shown.table(self)
 
     @property
     def channel_names(self) -> tuple[str, ...]:

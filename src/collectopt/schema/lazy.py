@@ -53,6 +53,7 @@ def canonical(name: str, table: pa.Table) -> pa.Table:
         if column.name in have
         else pa.nulls(len(table), column.type.arrow)
         for column in spec.columns
+        if column.name in have or not column.sparse
     }
     more = [n for n in table.column_names if n not in columns and n.endswith("_ok")]
     return pa.table({**columns, **{n: table[n] for n in more}})

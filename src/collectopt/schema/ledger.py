@@ -91,7 +91,7 @@ class Ledger:
             pandas, polars, pyarrow, a DuckDB relation, a list of dicts, or anything with
             ``__arrow_c_stream__``.
         payments, contacts, responses, holds : frame or None
-            Missing tables are empty.
+            Missing tables are empty. Holds may have a `reason`, which decisions then tell.
         features : sequence of str
             Columns of accounts and invoices beyond the known ones to keep for models.
         timezone : str
@@ -256,7 +256,7 @@ class Ledger:
 
 def sort_rows(spec: t.Table, table: pa.Table) -> pa.Table:
     """Sort a canonical table by its keys."""
-    keys = [(name, "ascending") for name in spec.order]
+    keys = [(name, "ascending") for name in spec.order if name in table.column_names]
     return table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
 
 

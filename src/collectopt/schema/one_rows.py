@@ -6,6 +6,7 @@ which then accepts them or lists what is wrong. That is the case for
 * rows that are not dicts, names of columns or tables beyond the known ones, more than one account,
 * values of other types than str, int, float, Decimal, bool, date and datetime with a ``ZoneInfo``
   or a fixed offset (no NumPy, no pandas), two types in one column, ids beyond ASCII,
+* holds that give a reason,
 * any value that the ledger would refuse, due dates before the date of issue, and days outside
   2000 to 2036.
 """
@@ -297,6 +298,8 @@ class Reader:
         of = _columns("holds", rows, account)
         if of is None:
             return []
+        if any(reason is not None for reason in of("reason")):  # the ledger puts it into words
+            raise UnusualError
         kinds, begins = _among(of("kind"), _HELD), _required(_days(of("from_on")))
         ends, midnight, made = _days(of("to_on")), clock.midnight, []
         invoices = _places(of("invoice_id"), numbers)

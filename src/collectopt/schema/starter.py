@@ -25,6 +25,7 @@ EXAMPLES: dict[str, Any] = {
     "limits.budget": 5000.0,
     "limits.minutes": 2400.0,
     "limits.harshness": 500.0,
+    "value.credit_standing_cost": 200.0,
     "exploration.budget": 20.0,
     "exploration.max_loss": 2.0,
     "exploration.temperature": 1.0,
@@ -48,9 +49,11 @@ _HOME = {  # of a jurisdiction: time zone and currency
 }
 _HEAD = """\
 Catalogue of collectopt: what may be done, what it costs, which limits hold.
-Lines with "# " explain. What stands behind a "#" without a blank is not set: take the "#" away
-to set it. Check the file after a change: collectopt validate BOOK --config FILE"""
+Lines with "# " explain. What stands behind a "#" without a blank is not set:
+take the "#" away to set it.
+Check the file after a change: collectopt validate BOOK --config FILE"""
 _WIDTH = 96
+_JOINED = "\u00a0"  # a blank at which no line ends
 
 
 def starter(jurisdiction: str = "none", templates: Sequence[Template] = ()) -> str:
@@ -107,7 +110,9 @@ def meanings(model: type[BaseModel]) -> dict[str, str]:
 
 def _plain(text: str) -> str:
     """Say it without the words and marks of Python."""
-    return text.replace("None = ", "not set = ").replace("`", "")
+    text = re.sub(r"(^|\. )None(:| =) ", r"\1Not set\2 ", text)
+    text = re.sub(r"\bNone(:| =) ", r"not set\1 ", text)
+    return re.sub(r"`+([^`]+)`+", r'"\1"', text)
 
 
 def _table(name: str, value: Any) -> list[str]:
@@ -156,7 +161,9 @@ def _entry(model: type[BaseModel], key: str, value: Any, path: str) -> list[str]
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
         return "Needed."
-    return "" if field.default is None else f"Without this line: {toml(field.default)}."
+    if field.default is None:
+        return ""
+    return _whole(f"Without this line: {toml(field.default)}.")
 
 
 def toml(value: Any) -> str:
@@ -179,6 +186,14 @@ def toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _whole(text: str) -> str:
+    """Keep words together on a line."""
+    return text.replace(" ", _JOINED)
+
+
 def _comment(text: str) -> str:
-    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, _WIDTH - 2)]
-    return "\n".join(f"# {line}" for line in lines)
+    # "x = 1" and what stands without a line are not broken up
+    parts = [re.sub(r"(\S+) = (\S+)", rf"\1{_JOINED}={_JOINED}\2", p) for p in text.splitlines()]
+    wrap = textwrap.TextWrapper(_WIDTH - 2, break_on_hyphens=False, break_long_words=False)
+    lines = [line for part in parts for line in wrap.wrap(part)]
+    return "\n".join(f"# {line}".replace(_JOINED, " ") for line in lines)

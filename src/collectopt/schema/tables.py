@@ -40,12 +40,16 @@ _ARROW = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type, whether it is needed, and the values it may take."""
+    """One column: its type, whether it is needed, and the values it may take.
+
+    A `sparse` column stands only in the tables of a book that fills it: hashes of others stay.
+    """
 
     name: str
     type: Type
     required: bool = False
     values: tuple[str, ...] = ()
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,12 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
-        """The canonical Arrow schema, optional columns included."""
-        return pa.schema([pa.field(c.name, c.type.arrow) for c in self.columns])
+        """The canonical Arrow schema, optional columns included, sparse ones not."""
+        return pa.schema([pa.field(c.name, c.type.arrow) for c in self.columns if not c.sparse])
 
 
+#: Laws for which there are rules; "none" = house rules alone.
+JURISDICTIONS = ("none", "de", "eu", "us_regf", "uk_conc")
 CUSTOMER_TYPES = ("consumer", "business")
 INVOICE_KINDS = ("invoice", "credit_note", "fee", "interest")
 RESPONSE_KINDS = (
@@ -186,8 +192,9 @@ HOLDS = Table(
         Column("from_on", Type.DATE, required=True),
         Column("to_on", Type.DATE),
         Column("invoice_id", Type.ID),
+        Column("reason", Type.TEXT, sparse=True),
     ),
     keyed=False,
-    order=("account_id", "from_on", "kind", "invoice_id", "to_on"),
+    order=("account_id", "from_on", "kind", "invoice_id", "to_on", "reason"),
 )
 TABLES = (ACCOUNTS, INVOICES, PAYMENTS, CONTACTS, RESPONSES, HOLDS)

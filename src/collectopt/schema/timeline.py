@@ -50,7 +50,7 @@ class Timeline:
     holds : pyarrow.Table
         account, invoice (null: the whole account), kind, known_at, from_on, to_on (as written;
         may have been changed later), from_at, to_at (instants), ended_at (when a response ended
-        it; null otherwise).
+        it; null otherwise); reason, where the book has one.
     """
 
     claims: pa.Table
@@ -240,6 +240,7 @@ def _holds(table: pa.Table, zone: pa.Array, responses: pa.Table) -> pa.Table:
             "to_on": table["to_on"],
             "from_at": start_of_local_day(_flat(table["from_on"]), zone),
             "to_at": start_of_local_day(_flat(table["to_on"]), zone),
+            **({"reason": table["reason"]} if "reason" in table.column_names else {}),
         }
     )
     if len(holds) == 0:

@@ -80,10 +80,13 @@ def _read_table(
             if column.required:
                 have = ", ".join(map(str, frame.column_names)) or "no columns"
                 faults.append(Fault(spec.name, column.name, "this column", f"only {have}"))
-            columns[column.name] = pa.nulls(len(frame), column.type.arrow)
+            if not column.sparse:
+                columns[column.name] = pa.nulls(len(frame), column.type.arrow)
             continue
-        columns[column.name], found = coerce(spec.name, column, frame[column.name])
+        values, found = coerce(spec.name, column, frame[column.name])
         faults += found
+        if not column.sparse or values.null_count < len(values):
+            columns[column.name] = values
     if spec.required and len(frame) == 0:
         faults.append(_no_rows(spec))
     more, found = _more_columns(spec, frame, features)

@@ -1,0 +1,101 @@
+"""An account on which people, or a table of tones, have a word: decided as a run of its own.
+
+Rare enough to be put together by the engine of runs, so that there is one reading of orders.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pyarrow as pa
+
+from collectopt.policy.engine import ALL, Case, Details, Floats, Ints, Rows
+from collectopt.policy.one_choice import UNKNOWN, OneChoice
+from collectopt.policy.orders import Orders, approving
+from collectopt.policy.overrides import Overrides
+from collectopt.policy.record import decide
+from collectopt.rules.state import State
+from collectopt.schema.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collectopt.policy.one import OneDecision
+    from collectopt.policy.one_record import AccountRecord
+
+_DAY_0 = dt.date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """What a run asks of its snapshot: the name of the only account."""
+
+    rows: Mapping[str, pa.Array]
+
+
+class _AtPrices(Case):
+    """A case whose actions cost what they take of what is scarce, too."""
+
+    def __init__(self, case: Case, toll: Floats) -> None:
+        self.case, self.toll = case, toll
+
+    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
+        """EUR of every action, less what it takes."""
+        return self.case.values(rows, columns) - self.toll[columns]
+
+    def details(self, rows: slice, action: Ints) -> Details:
+        """As the inner case."""
+        return self.case.details(rows, action)
+
+
+def run_of_one(
+    one: OneDecision,
+    record: AccountRecord,
+    state: State,
+    overrides: Overrides | None,
+    *,
+    seed: int,
+) -> OneChoice:
+    """Decide for one account as a run does.
+
+    Raises
+    ------
+    InputError
+        Overrides that the catalogue does not know.
+    """
+    policy, orders = one.policy, Orders()
+    if overrides:
+        overrides.check(policy.catalogue)
+        day = _DAY_0 + dt.timedelta(days=record.day)
+        held = overrides.at(record.account_id, day)
+        approved = overrides.approved(record.account_id, day)
+        state = approving(state, {0: approved} if approved else {})
+        orders = Orders.laid(
+            {0: held} if held else {},
+            {0: approved} if approved else {},
+            overrides.digest,
+            state,
+            one.layout,
+            rules=policy.rules,
+        )
+    case, known = one.case(record, state)
+    unsure = not known and not orders.forced(1)[0]  # a person needs no forecast
+    setting = replace(
+        one.setting,
+        snapshot=cast(Snapshot, _Alone({"account_id": pa.array([record.account_id])})),
+        state=state,
+        epsilon=policy.explore,
+        seed=seed,
+        undecidable={UNKNOWN: np.array([True])} if unsure else {},
+        orders=orders,
+    )
+    made = decide(setting, _AtPrices(case, one.toll) if one.priced else case)
+    [row] = made.table.to_pylist()
+    terms = {name: float(euros[0].as_py()) for name, euros in made.terms.items()}
+    return OneChoice(**{name: _plain(value) for name, value in row.items()}, terms=terms)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
