@@ -8,15 +8,18 @@ the next claim. A returned payment takes its settlements back, newest first.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
-_CLAIM, _CREDIT, _PAYMENT = 0, 1, 2
+#: Kinds of events, in the order in which they count within an instant.
+CLAIM, CREDIT, PAYMENT = 0, 1, 2
 NO_INVOICE = -1
+#: One event of an account: known_at, kind, row, cents, invoice named or NO_INVOICE.
+Event = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def settle(items: Items, money: Money) -> Settlements:
     """
     simple = _simple_accounts(items, money)
     easy = _name_their_claim(items, money, simple)
-    hard = _Book(items, money, simple).run()
+    hard = _replayed(items, money, simple)
     parts = [np.concatenate([a, b]) for a, b in zip(easy, hard, strict=True)]
     order = np.lexsort((parts[3], parts[0]))  # stable: money keeps its order within an instant
     account, invoice, cents, known_at, paid_at, cash = (p[order] for p in parts)
@@ -126,6 +129,37 @@ def _name_their_claim(
     )
 
 
+def _replayed(items: Items, money: Money, simple: npt.NDArray[np.bool_]) -> tuple[Ints, ...]:
+    book = Replay(items.rank.tolist(), items.cents.tolist())
+    for account, events in _events(items, money, simple):
+        book.account(account, events)
+    table = np.array(book.found, dtype=np.int64).reshape(-1, 6)
+    return tuple(table[:, i] for i in range(6))
+
+
+def _events(
+    items: Items, money: Money, simple: npt.NDArray[np.bool_]
+) -> Iterator[tuple[int, list[Event]]]:
+    """Events of each account in the order in which they became known."""
+    own = ~simple[items.account] & (items.cents != 0)
+    paid = ~simple[money.account] & (money.cents != 0)
+    row = np.concatenate([np.flatnonzero(own), np.flatnonzero(paid)])
+    account = np.concatenate([items.account[own], money.account[paid]])
+    cents = np.concatenate([np.abs(items.cents[own]), money.cents[paid]])
+    kind = np.concatenate(
+        [np.where(items.cents[own] > 0, CLAIM, CREDIT), np.full(paid.sum(), PAYMENT)]
+    )
+    known_at = np.concatenate([items.known_at[own], money.known_at[paid]])
+    rank = np.concatenate([items.rank[own], money.rank[paid]])
+    named = np.concatenate([np.full(own.sum(), NO_INVOICE), money.invoice[paid]])
+    order = np.lexsort((rank, kind, known_at, account))
+    columns = [c[order].tolist() for c in (known_at, kind, row, cents, named)]
+    account = account[order]
+    starts = np.flatnonzero(np.diff(account, prepend=-1)).tolist()
+    for start, end in zip(starts, [*starts[1:], len(account)], strict=False):
+        yield int(account[start]), list(zip(*(c[start:end] for c in columns), strict=True))
+
+
 @dataclass
 class _Account:
     """State of one account while its history is replayed."""
@@ -142,49 +176,38 @@ class _Account:
     returns: bool = True  # whether money is ever given back; else nobody asks what cash settled
 
 
-class _Book:
-    """Replays accounts one after the other."""
+class Replay:
+    """Replays accounts one after the other.
 
-    def __init__(self, items: Items, money: Money, simple: npt.NDArray[np.bool_]) -> None:
-        self._items, self._money, self._simple = items, money, simple
-        self._out: list[tuple[int, int, int, int, int, int]] = []
-        self._rank = items.rank.tolist()
+    Parameters
+    ----------
+    rank : sequence of int
+        Of each invoice, as in `Items`.
+    cents : sequence of int
+        Likewise.
 
-    def run(self) -> tuple[Ints, ...]:
-        for account, events in self._events():
-            self._state = _Account(returns=any(event[3] < 0 for event in events))
-            self._account = account
-            for known_at, kind, row, cents, named in events:
-                self._now = known_at
-                if kind == _CLAIM:
-                    self._arrive(row, cents)
-                elif kind == _CREDIT:
-                    self._receive(cents, known_at, cash=0)
-                else:
-                    self._pay(cents, known_at, named)
-        table = np.array(self._out, dtype=np.int64).reshape(-1, 6)
-        return tuple(table[:, i] for i in range(6))
+    Attributes
+    ----------
+    found : list of (account, invoice, cents, known_at, paid_at, cash)
+        Rows of `Settlements`, account by account, in the order of the events.
+    """
 
-    def _events(self) -> Iterator[tuple[int, list[tuple[int, int, int, int, int]]]]:
-        """Events of each account in the order in which they became known."""
-        items, money = self._items, self._money
-        own = ~self._simple[items.account] & (items.cents != 0)
-        paid = ~self._simple[money.account] & (money.cents != 0)
-        row = np.concatenate([np.flatnonzero(own), np.flatnonzero(paid)])
-        account = np.concatenate([items.account[own], money.account[paid]])
-        cents = np.concatenate([np.abs(items.cents[own]), money.cents[paid]])
-        kind = np.concatenate(
-            [np.where(items.cents[own] > 0, _CLAIM, _CREDIT), np.full(paid.sum(), _PAYMENT)]
-        )
-        known_at = np.concatenate([items.known_at[own], money.known_at[paid]])
-        rank = np.concatenate([items.rank[own], money.rank[paid]])
-        named = np.concatenate([np.full(own.sum(), NO_INVOICE), money.invoice[paid]])
-        order = np.lexsort((rank, kind, known_at, account))
-        columns = [c[order].tolist() for c in (known_at, kind, row, cents, named)]
-        account = account[order]
-        starts = np.flatnonzero(np.diff(account, prepend=-1)).tolist()
-        for start, end in zip(starts, [*starts[1:], len(account)], strict=False):
-            yield int(account[start]), list(zip(*(c[start:end] for c in columns), strict=True))
+    def __init__(self, rank: Sequence[int], cents: Sequence[int]) -> None:
+        self.found: list[tuple[int, int, int, int, int, int]] = []
+        self._rank, self._cents = rank, cents
+
+    def account(self, account: int, events: Sequence[Event]) -> None:
+        """Apply the events of one account, in the order in which they became known."""
+        self._state = _Account(returns=any(event[3] < 0 for event in events))
+        self._account = account
+        for known_at, kind, row, cents, named in events:
+            self._now = known_at
+            if kind == CLAIM:
+                self._arrive(row, cents)
+            elif kind == CREDIT:
+                self._receive(cents, known_at, cash=0)
+            else:
+                self._pay(cents, known_at, named)
 
     def _arrive(self, invoice: int, cents: int) -> None:
         state = self._state
@@ -201,7 +224,7 @@ class _Book:
         if cents < 0:
             self._give_back(-cents, named)
             return
-        if named != NO_INVOICE and self._items.cents[named] > 0:
+        if named != NO_INVOICE and self._cents[named] > 0:
             if named not in state.opened:
                 state.pending.setdefault(named, []).append([cents, paid_at])
                 return
@@ -239,7 +262,7 @@ class _Book:
                 state.history.append([invoice, part])
             if not state.opened[invoice]:
                 state.waiting.remove((self._rank[invoice], invoice))
-            self._out.append((self._account, invoice, part, self._now, paid_at, cash))
+            self.found.append((self._account, invoice, part, self._now, paid_at, cash))
         return cents - part
 
     def _give_back(self, cents: int, named: int) -> None:
@@ -277,7 +300,7 @@ class _Book:
             insort(state.waiting, (self._rank[invoice], invoice))
         state.opened[invoice] += cents
         state.cash[invoice] -= cents
-        self._out.append((self._account, invoice, -cents, self._now, self._now, 1))
+        self.found.append((self._account, invoice, -cents, self._now, self._now, 1))
         for entry in reversed(state.history):
             if entry[0] == invoice:
                 taken = min(cents, entry[1])
