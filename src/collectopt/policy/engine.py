@@ -48,6 +48,8 @@ class Details:
         The value by term.
     notes : tuple of b str
         A further reason, empty = none.
+    waits : tuple of b str
+        Why it waits for a day, in place of why it waits; empty = it does not.
     """
 
     p_pay: Floats
@@ -56,6 +58,7 @@ class Details:
     value: Floats
     terms: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
 
 
 class Case(ABC):

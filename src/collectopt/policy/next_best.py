@@ -47,6 +47,7 @@ from collectopt.policy.preferences import preferences
 from collectopt.policy.risks import learn_harm
 from collectopt.policy.timing import marks, mean_days
 from collectopt.policy.valued import LadderCase, ValuedCase
+from collectopt.policy.waiting import WaitingCase
 from collectopt.rules.layout import Layout
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -449,10 +450,12 @@ class NextBestAction(Policy):
 
     def _case(self, snapshot: Snapshot, state: State) -> tuple[Case, Mapping[str, Bools]]:
         case, why = self._own_case(snapshot, state)
-        found = self._worths(snapshot, state)
-        if found is None:
-            return case, why
-        return HandoverCase(case, found, self._pricing(snapshot, state)), why
+        found, whole = self._worths(snapshot, state), case
+        if found is not None:
+            whole = HandoverCase(case, found, self._pricing(snapshot, state))
+        if self.catalogue.waits is not None:
+            whole = WaitingCase.around(whole, case, snapshot, self.payment_)
+        return whole, why
 
     def _pricing(self, snapshot: Snapshot, state: State) -> Pricing:
         return Pricing(state, self.objective, self.catalogue, _lifetime_value(snapshot))
