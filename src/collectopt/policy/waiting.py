@@ -1,22 +1,21 @@
 """To wait for a while, valued beside the actions: now, or later to those who have not paid by then.
 
-"Wait n days, then take the best action" is a plan of one action, as every action is a plan of one
-action now; nothing further counts in either. By day n the customer has paid alone with probability
-q, and the action's cost and harm are saved. Else he pays alone within the horizon from then on with
-p' = (p(H + n) - q) / (1 - q), and the action changes that in proportion to the room 1 - p' left to
-it, less what fades with every week. So
+By day n the customer has paid alone with probability q, and the action's cost and harm are saved.
+Else he pays alone within the horizon from then on with p' = (p(H + n) - q) / (1 - q), and the
+action changes that in proportion to the room 1 - p' left to it, less what fades with every week:
 
-    V(wait n) = (1 - q) d(n) max_a V_n(a),
-    recovery of V_n(a) = recovery of V(a) x f(n) (1 - p') / (1 - p(H)).
+    given unpaid by n, an action that brings R at cost C now brings R f(n) (1 - p') / (1 - p(H)).
 
-An action that costs c and brings R is better taken later only where what is saved,
-c (1 - (1 - q) d), is more than what is lost, R (1 - d f (1 - p(H + n)) / (1 - p(H))). Whoever pays
-alone between H and H + n counts as lost to the later action; that errs on the side of acting now.
+An action now does not rule the same out later, so a wait is not compared with one action but with
+what the policy does today: act in every run in which it is worth it, until the money is there or
+nothing is. To begin so now, or on day n, are played against each other in expectation over the
+same runs (a rollout: Bertsekas & Castanon, 1999, Journal of Heuristics 5). Each action moves a
+share of those who would not pay alone, so that the next finds fewer of them. A wait pays where an
+action moves many, who would be moved later just as well, and most of the others would not have
+needed it. Where effects are small or fade fast it does not, however likely the payment is.
 
-Nothing has to be remembered between runs. Up to a factor 1 / P(unpaid by now) and to f, "act on day
-s" is worth the same J(s) on whatever day one looks at it. So who waits for a day, and learns
-nothing new, waits for the same day a week later; as f starts anew he may act sooner, never later
-(Strotz, 1955, Review of Economic Studies 23, on plans that are kept).
+Nothing has to be remembered between runs: the question is asked anew in each, and has the same
+answer as long as nothing new is known.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collectopt.models.plan_keeping import usual_paydays
-from collectopt.objective import Block
 from collectopt.policy.engine import (
     ALL,
     Bools,
@@ -50,7 +48,9 @@ from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.decisions import WAITS
 from collectopt.schema.snapshot import Snapshot
 
+TERM = "Wait"
 _YEAR, _WEEK = 365.0, 7.0
+_FAR, _SPACE = 84, 7  # days: how far is looked ahead, and how far apart actions are then
 _SURE = 1.0 - 1e-9  # nothing is left to an action beyond that
 
 
@@ -64,18 +64,18 @@ class Ahead:
         From the local day on; 0 = there is none.
     run : int array (n, J)
         Days until the first run on or after that day.
-    alone : ndarray (n, J)
-        P(everything past due is paid by that run without a contact); nan = not known.
-    later : ndarray (n, J)
-        P(it is paid within the horizon from that run on, if it was not paid before).
+    ends : int array (E,)
+        Days of the curve, rising from 0.
+    curve : ndarray (n, E)
+        P(everything past due is paid before that day without a contact); nan = not known.
     payday : bool array (J,)
         Whether it is the usual day of payment, with days of grace.
     """
 
     days: Ints
     run: Ints
-    alone: Floats
-    later: Floats
+    ends: Ints
+    curve: Floats
     payday: Bools
 
     @classmethod
@@ -99,20 +99,19 @@ class Ahead:
             usual = _until_payday(snapshot, how.grace_days)
             columns.insert(0, np.where(usual <= horizon, usual, 0))
         days = np.stack(columns, axis=1)
-        run = -(-days // pace) * pace
-        ends = np.unique(np.append(run[run > 0], run[run > 0] + horizon)).tolist()
-        alone, later = np.full(run.shape, np.nan), np.full(run.shape, np.nan)
-        if n and ends:
-            p = _curve(payment, snapshot, ends)
-            at, beyond = (
-                np.searchsorted(ends, x).clip(max=len(ends) - 1) for x in (run, run + horizon)
-            )
-            row = np.arange(n)[:, None]
-            alone = np.where(run > 0, np.minimum(p[row, at], _SURE), np.nan)
-            later = (np.maximum(p[row, beyond], alone) - alone) / (1.0 - alone)
         payday = np.zeros(days.shape[1], dtype=bool)
         payday[0] = how.payday
-        return cls(days, run, alone, later, payday)
+        runs = np.arange(0, max(_FAR, horizon) + pace, pace)
+        ends = np.union1d(runs, runs + horizon)
+        curve = np.zeros((n, len(ends)))
+        if n:
+            curve[:, 1:] = np.minimum(_curve(payment, snapshot, ends[1:].tolist()), _SURE)
+        return cls(days, -(-days // pace) * pace, ends, curve, payday)
+
+    def alone(self, rows: Ints, day: Ints) -> Floats:
+        """P(paid before a day (b,) of the curve without a contact), (b,)."""
+        found: Floats = self.curve[rows, np.searchsorted(self.ends, day)]
+        return found
 
 
 def _curve(payment: Any, snapshot: Snapshot, ends: Sequence[int]) -> Floats:
@@ -157,31 +156,83 @@ def _next(today: date, day: int, grace: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Best:
-    """The best wait of n accounts, where it is worth more than any action now.
+    """The best wait of n accounts, where it is worth more than to act now.
 
     Attributes
     ----------
     net : ndarray (n,)
-        EUR relative to waiting, the prices of scarce resources deducted; 0 = no wait is better.
+        EUR on the scale of actions, prices of scarce resources deducted: what the best action now
+        is worth, and what waiting brings more; 0 = no wait is better.
     euros : ndarray (n,)
         The same before prices.
-    now : ndarray (n,)
-        Likewise `net` of the best action now.
-    column, action : int array (n,)
-        Of `Ahead`; of the actions: what is best then.
+    gain : ndarray (n,)
+        EUR that waiting brings more.
+    column, now, then : int array (n,)
+        Of `Ahead`; of the actions: what is best now, and in the run that is waited for.
     """
 
     net: Floats
     euros: Floats
-    now: Floats
+    gain: Floats
     column: Ints
-    action: Ints
+    now: Ints
+    then: Ints
 
     @classmethod
     def none(cls, n: int) -> Best:
         """Nobody waits for a day."""
-        (net, euros, now), (column, action) = np.zeros((3, n)), np.zeros((2, n), dtype=np.int64)
-        return cls(net, euros, now, column, action)
+        net, euros, gain = np.zeros((3, n))
+        column, now, then = np.zeros((3, n), dtype=np.int64)
+        return cls(net, euros, gain, column, now, then)
+
+
+@dataclass(frozen=True, eq=False)
+class Play:
+    """What b accounts bring that are acted on in every run in which it is worth it.
+
+    Attributes
+    ----------
+    rows : int array (b,)
+    brings, costs : ndarray (b, K)
+        EUR of each action if it is taken now; costs with harm and prices; brings = -inf where it is
+        not permitted.
+    moves : ndarray (b, K)
+        Share of those who would not pay alone that the action moves, 0 to 1.
+    ahead : Ahead
+    catalogue : Catalogue
+    """
+
+    rows: Ints
+    brings: Floats
+    costs: Floats
+    moves: Floats
+    ahead: Ahead
+    catalogue: Catalogue
+
+    def begin(self, first: Ints) -> tuple[Floats, Ints]:
+        """Expect EUR from a first run (b,) on, nothing being done before; and its best action."""
+        how, horizon, rate = self.catalogue.waits, self.catalogue.horizon_days, self.catalogue
+        assert how is not None
+        pace, i = rate.cadence_days, np.arange(len(self.rows))
+        step = -(-_SPACE // pace) * pace
+        left = 1.0 - self.ahead.alone(self.rows, np.full(len(i), horizon))
+        total, unmoved, chosen = np.zeros(len(i)), np.ones(len(i)), np.zeros(len(i), dtype=np.int64)
+        for k in range(_FAR // step + 1):
+            run = np.minimum(first + k * step, self.ahead.ends[-1] - horizon)
+            unpaid = 1.0 - self.ahead.alone(self.rows, run)
+            never = 1.0 - self.ahead.alone(self.rows, run + horizon)
+            fade = (1.0 - how.fade) ** (run / _WEEK)
+            share = fade * never / (unpaid * left)  # of what it brings now, given that it is unpaid
+            net = share[:, None] * self.brings - self.costs
+            pick = net.argmax(axis=1)
+            chosen = pick if k == 0 else chosen
+            worth = unmoved * unpaid * share * self.brings[i, pick]
+            worth = worth - self.costs[i, pick] * (unpaid - never * (1.0 - unmoved))
+            worth = worth * (1.0 + rate.discount_rate) ** (-run / _YEAR)
+            acts = (first + k * step <= _FAR) & (worth > 0.0)
+            total += np.where(acts, worth, 0.0)
+            unmoved = unmoved * (1.0 - np.where(acts, fade * self.moves[i, pick], 0.0))
+        return total, chosen
 
 
 class WaitingCase(Case):
@@ -231,45 +282,37 @@ class WaitingCase(Case):
         return twin
 
     def _improve(self, rows: Ints, allowed: Bools, paid: Floats) -> None:
-        """Keep the best wait of some accounts, where it beats their best action now."""
-        contact = np.flatnonzero(self.own.outlook.actions.is_contact)
-        values = np.where(allowed, self.case.values(rows) - paid, -np.inf)
-        now = values[:, 1:].max(axis=1, initial=0.0)
-        block, allowed = self.own.block(rows, contact), allowed[:, contact]
+        """Keep the best wait of some accounts, where it beats to act now."""
         i, best = np.arange(len(rows)), self.best
-        best.now[rows], best.net[rows] = now, now
+        values = np.where(allowed, self.case.values(rows) - paid, -np.inf)
+        values[:, 0] = 0.0
+        now = values.argmax(axis=1)
+        contact = np.flatnonzero(self.own.outlook.actions.is_contact)
+        some = np.flatnonzero(np.isin(now, contact))  # the others wait, or go another way
+        rows, now, net = rows[some], now[some], values[i, now][some]
+        play = self._play(rows, allowed[some][:, contact], contact, paid[contact])
+        at_once, _ = play.begin(np.zeros(len(rows), dtype=np.int64))
         for j in range(self.ahead.days.shape[1]):
-            kept = self.kept(rows, j)
-            euros = self.own.objective.values(self.then(block, rows, j))
-            net = np.where(allowed, euros - paid[contact], -np.inf)
-            pick = net.argmax(axis=1) if net.shape[1] else np.zeros(len(rows), dtype=np.int64)
-            top = kept * net[i, pick]
-            better = np.flatnonzero(top > best.net[rows])
+            later, then = play.begin(self.ahead.run[rows, j])
+            gain = np.where(self.ahead.days[rows, j] > 0, later - at_once, 0.0)
+            better = np.flatnonzero(gain > best.gain[rows])
             here = rows[better]
-            best.net[here], best.euros[here] = top[better], (kept * euros[i, pick])[better]
-            best.column[here], best.action[here] = j, contact[pick[better]]
-        best.net[rows[best.net[rows] <= now]] = 0.0
-        best.euros[rows[best.net[rows] == 0.0]] = 0.0
+            best.gain[here], best.net[here] = gain[better], (net + gain)[better]
+            best.euros[here] = best.net[here] + paid[now[better]]
+            best.column[here] = j
+            best.now[here], best.then[here] = now[better], contact[then[better]]
 
-    def kept(self, rows: Ints, column: int | Ints) -> Floats:
-        """P(not paid alone by then) x discount, (b,); nan where there is no such day."""
-        run, rate = self.ahead.run[rows, column], self.own.catalogue.discount_rate
-        kept = (1.0 - self.ahead.alone[rows, column]) * (1.0 + rate) ** (-run / _YEAR)
-        return np.asarray(kept, dtype=np.float64)
-
-    def then(self, block: Block, rows: Ints, column: int | Ints) -> Block:
-        """See the actions of a block as they will be by then, if nothing was paid."""
-        how = self.own.catalogue.waits
-        assert how is not None
-        later = self.ahead.later[rows, column][:, None]
-        left = 1.0 - block.p_wait
-        room = np.where(left > 0.0, (1.0 - later) / np.where(left > 0.0, left, 1.0), 0.0)
-        # those who pay alone by then are no gain of an action now: the others are all of it at most
-        room = np.minimum(room, 1.0 / (1.0 - self.ahead.alone[rows, column][:, None]))
-        share = room * (1.0 - how.fade) ** (self.ahead.run[rows, column][:, None] / _WEEK)
-        p = np.clip(later + share * (block.p - block.p_wait), 0.0, 1.0)
-        brought = None if block.brought is None else share * block.brought
-        return replace(block, p=p, p_wait=later, brought=brought)
+    def _play(self, rows: Ints, allowed: Bools, contact: Ints, paid: Floats) -> Play:
+        """Split the worth of contacts into what they bring and what they cost in any case."""
+        block, objective = self.own.block(rows, contact), self.own.objective
+        none = None if block.brought is None else np.zeros_like(block.brought)
+        p_wait = np.broadcast_to(block.p_wait, block.p.shape)
+        costs = -objective.values(replace(block, p=p_wait, brought=none))
+        brings = objective.values(block) + costs
+        moved = block.p - block.p_wait if block.brought is None else block.brought
+        moves = np.clip(moved / np.maximum(1.0 - block.p_wait, 1.0 - _SURE), 0.0, 1.0)
+        brings = np.where(allowed, brings, -np.inf)
+        return Play(rows, brings, costs + paid, moves, self.ahead, self.own.catalogue)
 
     @property
     def waits(self) -> Bools:
@@ -294,20 +337,12 @@ class WaitingCase(Case):
         """As the inner case; who waits for a day, with what the plan is worth, and why."""
         inner = self.case.details(rows, action)
         mine = np.flatnonzero((action == 0) & self.waits[rows])
-        if not len(mine):
-            return inner
         here = mine + rows.start
-        column, then = self.best.column[here], self.best.action[here]
-        block = self.then(self.own.taken(here, then), here, column)
-        parts, kept = self.own.objective.breakdown(block), self.kept(here, column)
-        terms = {name: values.copy() for name, values in inner.terms.items()}
-        for name, values in parts.items():
-            terms[name][mine] = kept * values[:, 0]
-        value, waits = inner.value.copy(), [""] * len(action)
-        value[mine] = self.best.euros[here]
+        value, euros, waits = inner.value.copy(), np.zeros(len(action)), [""] * len(action)
+        value[mine] = euros[mine] = self.best.euros[here]
         for j, i in zip(mine.tolist(), here.tolist(), strict=True):
             waits[j] = self._why(i)
-        return replace(inner, value=value, terms=terms, waits=tuple(waits))
+        return replace(inner, value=value, terms={**inner.terms, TERM: euros}, waits=tuple(waits))
 
     def until(self, row: int) -> date:
         """Local day on which the account is to be decided again."""
@@ -315,16 +350,20 @@ class WaitingCase(Case):
         found: date = today + timedelta(days=int(self.ahead.days[row, self.best.column[row]]))
         return found
 
+    def alone(self, row: int) -> float:
+        """P(paid without a contact before the run that is waited for)."""
+        run = self.ahead.run[row, self.best.column[row]]
+        return float(self.ahead.alone(np.array([row]), np.array([run]))[0])
+
     def _why(self, row: int) -> str:
-        best, ahead, money = self.best, self.ahead, self.own.catalogue.currency
-        column = best.column[row]
-        after = ", after the usual day of payment" if ahead.payday[column] else ""
-        named = _named(self.own.outlook.actions, int(best.action[row]))
+        best, actions, money = self.best, self.own.outlook.actions, self.own.catalogue.currency
+        after = ", after the usual day of payment" if self.ahead.payday[best.column[row]] else ""
+        named = _named(actions, int(best.now[row]))
+        worth = best.euros[row] - best.gain[row]
         return (
             f"We wait until {self.until(row)}{after}, because the customer pays alone by then with "
-            f"probability {ahead.alone[row, column]:.1%}, and {named} to who has not paid is worth "
-            f"more then than any action now: {best.net[row]:,.2f} against {best.now[row]:,.2f} "
-            f"{money}."
+            f"probability {self.alone(row):.1%}. {named} now would be worth {worth:,.2f} {money}; "
+            f"to begin only then, with who has not paid, brings {best.gain[row]:,.2f} {money} more."
         )
 
 
@@ -361,7 +400,8 @@ def written(case: Case, table: pa.Table) -> pa.Array | None:
         rows[i] = {
             "until": case.until(i),
             "payday": bool(case.ahead.payday[column]),
-            "p_alone": float(case.ahead.alone[i, column]),
-            "action": _named(case.own.outlook.actions, int(case.best.action[i])),
+            "p_alone": case.alone(i),
+            "action": _named(case.own.outlook.actions, int(case.best.then[i])),
+            "gain": float(case.best.gain[i]),
         }
     return pa.array(rows, WAITS)

@@ -47,13 +47,14 @@ SCHEMA = pa.schema(
 CANDIDATES = pa.list_(pa.struct([("action", pa.string()), ("value", pa.float64())]))
 
 #: For whom it is best to wait for a day: that day, whether it comes after the usual day of payment,
-#: P(paid alone by the first run from then on), and what is best then.
+#: P(paid alone before the first run from then on), what is best then, and EUR more than acting now.
 WAITS = pa.struct(
     [
         ("until", pa.date32()),
         ("payday", pa.bool_()),
         ("p_alone", pa.float64()),
         ("action", pa.string()),
+        ("gain", pa.float64()),
     ]
 )
 
@@ -130,8 +131,8 @@ class Decisions:
         and usage, the most valuable first, five in all: a list of `action` and `value` (EUR
         relative to waiting, before prices; null = the policy does not know it). None: not kept.
     waits : pyarrow.Array or None
-        Of each row the day that is waited for, with reasons: until, payday, p_alone, action; null
-        where it is none. None: the catalogue has no table `[waits]`.
+        Of each row the day that is waited for and why: until, payday, p_alone, action, gain; null
+        where there is none. None: the catalogue has no table `[waits]`.
     """
 
     table: pa.Table

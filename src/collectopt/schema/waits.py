@@ -34,7 +34,7 @@ class Waits(BaseModel):
     Examples
     --------
     >>> Waits(days=[7, 14]).fade
-    0.1
+    0.2
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class Waits(BaseModel):
     days: tuple[_Days, ...] = ()
     payday: StrictBool = True
     grace_days: Annotated[int, Field(ge=0, le=14, strict=True)] = 2
-    fade: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.1
+    fade: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.2
 
     @model_validator(mode="after")
     def _check(self) -> Self:
