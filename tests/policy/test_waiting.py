@@ -15,6 +15,7 @@ from collectopt.policy import NextBestAction
 from collectopt.policy.artifact import load
 from collectopt.policy.effects import Effects
 from collectopt.policy.plan import month_on
+from collectopt.policy.split import Split
 from collectopt.policy.waiting import Ahead
 from collectopt.schema import Catalogue, Forecast, Ledger, Snapshot
 from collectopt.simulation import Book
@@ -158,6 +159,18 @@ def test_what_is_scarce_goes_to_who_cannot_wait():
 def _letters(policy, ledger):
     made = policy.decide(ledger, AS_OF).to_arrow().to_pylist()
     return [row["account_id"] for row in made if row["channel"] == "letter"]
+
+
+def test_a_split_keeps_what_its_arms_wait_for():
+    names = [f"A{k}" for k in range(8)]
+    ledger, steps = book(dict.fromkeys(names, 100.0)), dict.fromkeys(names, (20, 0.6))
+    champion = policy_of(ledger, steps)
+    split = Split(champion, {"plain": (policy_of(ledger, steps, waits=None), 0.5)}, salt="may")
+    decisions = split.decide(ledger, AS_OF)  # the arms are fitted
+    made = decisions.to_arrow()["channel"].to_pylist()
+    waits = decisions.waits.is_valid().to_pylist()
+    assert 0 < sum(waits) < 8
+    assert made == ["none" if wait else "letter" for wait in waits]
 
 
 def test_what_becomes_known_decides_anew():

@@ -84,7 +84,8 @@ class NextBestAction(Policy):
     is permitted with exact propensities. Without a log of contacts with propensities these are
     estimated (``overlap_``); where the effects then do not hold they are assumed, and every
     decision says so. Complaints, opt-outs and customers lost by a contact are learnt from the log,
-    shrunk to what is assumed without one.
+    shrunk to what is assumed without one. With a table ``[waits]`` in the catalogue, to wait until
+    a day is a candidate, too: see :mod:`collectopt.policy.waiting`.
 
     Parameters
     ----------

@@ -51,6 +51,7 @@ from collectopt.schema.snapshot import Snapshot
 TERM = "Wait"
 _YEAR, _WEEK = 365.0, 7.0
 _FAR, _SPACE = 84, 7  # days: how far is looked ahead, and how far apart actions are then
+_LEAST = 0.01  # EUR that a wait must bring more
 _SURE = 1.0 - 1e-9  # nothing is left to an action beyond that
 
 
@@ -211,9 +212,9 @@ class Play:
 
     def begin(self, first: Ints) -> tuple[Floats, Ints]:
         """Expect EUR from a first run (b,) on, nothing being done before; and its best action."""
-        how, horizon, rate = self.catalogue.waits, self.catalogue.horizon_days, self.catalogue
+        catalogue, i = self.catalogue, np.arange(len(self.rows))
+        how, horizon, pace = catalogue.waits, catalogue.horizon_days, catalogue.cadence_days
         assert how is not None
-        pace, i = rate.cadence_days, np.arange(len(self.rows))
         step = -(-_SPACE // pace) * pace
         left = 1.0 - self.ahead.alone(self.rows, np.full(len(i), horizon))
         total, unmoved, chosen = np.zeros(len(i)), np.ones(len(i)), np.zeros(len(i), dtype=np.int64)
@@ -228,7 +229,7 @@ class Play:
             chosen = pick if k == 0 else chosen
             worth = unmoved * unpaid * share * self.brings[i, pick]
             worth = worth - self.costs[i, pick] * (unpaid - never * (1.0 - unmoved))
-            worth = worth * (1.0 + rate.discount_rate) ** (-run / _YEAR)
+            worth = worth * (1.0 + catalogue.discount_rate) ** (-run / _YEAR)
             acts = (first + k * step <= _FAR) & (worth > 0.0)
             total += np.where(acts, worth, 0.0)
             unmoved = unmoved * (1.0 - np.where(acts, fade * self.moves[i, pick], 0.0))
@@ -295,7 +296,7 @@ class WaitingCase(Case):
         for j in range(self.ahead.days.shape[1]):
             later, then = play.begin(self.ahead.run[rows, j])
             gain = np.where(self.ahead.days[rows, j] > 0, later - at_once, 0.0)
-            better = np.flatnonzero(gain > best.gain[rows])
+            better = np.flatnonzero(gain > np.maximum(best.gain[rows], _LEAST))
             here = rows[better]
             best.gain[here], best.net[here] = gain[better], (net + gain)[better]
             best.euros[here] = best.net[here] + paid[now[better]]
