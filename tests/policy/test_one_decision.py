@@ -283,3 +283,16 @@ def test_stages_tables_of_tones_and_ways_out_account_by_account(kit, seed):
         record = fast.record(rows, frames.as_of)
         [row] = policy.decide(Ledger.from_frames(**rows), frames.as_of, 1).table.to_pylist()
         assert_same(fast.decide(record, rng=1), row)
+
+
+@pytest.mark.parametrize(
+    ("table", "content", "why"),
+    [("exploration", {"budget": 5.0}, "budget"), ("waits", {"days": [7]}, "played ahead")],
+)
+def test_what_only_a_run_can_follow_is_refused(kit, table, content, why):
+    frames = kit.frames(0, n=3, **{table: content})
+    catalogue = frames.parsed()
+    policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue))
+    policy.fit(frames.ledger(), frames.as_of)
+    with pytest.raises(InputError, match=why):
+        policy.prepare()

@@ -12,6 +12,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from enum import Enum
 from functools import cache
 from importlib import resources
@@ -72,8 +73,10 @@ def in_words(
     catalogue = catalogue or Catalogue.default()
     words = _words()[language.value]
     number = _Numbers(language)
-    lines = [words["who"].format(account=account_id, what=_what(row, words))]
+    until = None if decisions.waits is None else decisions.waits[place].as_py()
+    lines = [words["who"].format(account=account_id, what=_what(row, words, until, number))]
     lines += _chances(row, words, number)
+    lines += _waited(until, words, number)
     if any(reason.startswith(_DRAWN) for reason in explanation.reasons):
         lines.append(words["drawn"].format(propensity=number.percent(row["propensity"])))
     terms = [
@@ -81,7 +84,7 @@ def in_words(
         for name, euros in explanation.terms.items()
         if abs(euros) >= 0.005
     ]
-    if terms and row["channel"] != "none":
+    if terms and (row["channel"] != "none" or until):
         joined = _joined(terms, words["and"])
         value = number.money(row["value"])
         lines.append(words["worth"].format(value=value, currency=catalogue.currency, terms=joined))
@@ -108,18 +111,38 @@ class _Numbers:
     def money(self, amount: float) -> str:
         return self._local(f"{amount:+,.2f}").replace("-", "−")
 
+    def day(self, day: date) -> str:
+        return f"{day:%d.%m.%Y}" if self.german else day.isoformat()
+
     def percent(self, share: float) -> str:
         digits = 1 if share >= 0.001 else 3
         return self._local(f"{100 * share:.{digits}f}") + ("\u00a0%" if self.german else "%")
 
 
-def _what(row: Mapping[str, Any], words: Mapping[str, Any]) -> str:
+def _what(
+    row: Mapping[str, Any],
+    words: Mapping[str, Any],
+    until: Mapping[str, Any] | None,
+    number: _Numbers,
+) -> str:
+    if until:
+        return str(words["wait_until"]).format(day=number.day(until["until"]))
     if row["channel"] == "none":
         return str(words["wait"])
     parts = [row["channel"], row["tone"]]
     if row["offer"] not in {None, "none"}:
         parts.append(f"offering {row['offer']}")
     return _named(", ".join(part for part in parts if part), words)
+
+
+def _waited(
+    until: Mapping[str, Any] | None, words: Mapping[str, Any], number: _Numbers
+) -> list[str]:
+    if not until:
+        return []
+    key = "wait_payday" if until["payday"] else "wait_days"
+    facts = {"day": number.day(until["until"]), "p": number.percent(until["p_alone"])}
+    return [words[key].format(**facts, then=_named(until["action"], words))]
 
 
 def _chances(row: Mapping[str, Any], words: Mapping[str, Any], number: _Numbers) -> list[str]:

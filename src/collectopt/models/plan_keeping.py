@@ -251,6 +251,17 @@ def _means(paid: pd.DataFrame, n: int, cut: np.datetime64) -> Float:
     return means
 
 
+def usual_paydays(ledger: Ledger, as_of: np.datetime64) -> Float:
+    """Usual day of the month of each account's payments known before ``as_of`` (UTC).
+
+    Returns
+    -------
+    (accounts,) float64
+        In the order of ``ledger.accounts``; nan = no clear one.
+    """
+    return _paydays(payments(ledger, as_of), len(ledger.accounts))[0]
+
+
 def _paydays(paid: pd.DataFrame, n: int) -> tuple[Float, Float]:
     """Circular mean of the days of the month and its strength, (n,) each; nan where unclear.
 

@@ -49,6 +49,8 @@ class Details:
         The value by term.
     notes : tuple of b str
         A further reason, empty = none.
+    waits : tuple of b str
+        Why it waits for a day, in place of why it waits; empty = it does not.
     """
 
     p_pay: Floats
@@ -57,6 +59,7 @@ class Details:
     value: Floats
     terms: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
 
 
 class Case(ABC):

@@ -42,6 +42,7 @@ from collectopt.policy.preferences import preferences
 from collectopt.policy.risks import learn_harm
 from collectopt.policy.timing import marks, mean_days
 from collectopt.policy.valued import LadderCase, ValuedCase
+from collectopt.policy.waiting import WaitingCase
 from collectopt.rules.layout import Layout
 from collectopt.rules.rules import Rules
 from collectopt.rules.state import State
@@ -79,7 +80,8 @@ class NextBestAction(Policy):
     is permitted with exact propensities. Without a log of contacts with propensities these are
     estimated (``overlap_``); where the effects then do not hold they are assumed, and every
     decision says so. Complaints, opt-outs and customers lost by a contact are learnt from the log,
-    shrunk to what is assumed without one.
+    shrunk to what is assumed without one. With a table ``[waits]`` in the catalogue, to wait until
+    a day is a candidate, too: see :mod:`collectopt.policy.waiting`.
 
     Parameters
     ----------
@@ -422,10 +424,12 @@ class NextBestAction(Policy):
 
     def _case(self, snapshot: Snapshot, state: State) -> tuple[Case, Mapping[str, Bools]]:
         case, why = self._own_case(snapshot, state)
-        found = self._worths(snapshot, state)
-        if found is None:
-            return case, why
-        return HandoverCase(case, found, self._pricing(snapshot, state)), why
+        found, whole = self._worths(snapshot, state), case
+        if found is not None:
+            whole = HandoverCase(case, found, self._pricing(snapshot, state))
+        if self.catalogue.waits is not None:
+            whole = WaitingCase.around(whole, case, snapshot, self.payment_)
+        return whole, why
 
     def _pricing(self, snapshot: Snapshot, state: State) -> Pricing:
         return Pricing(state, self.objective, self.catalogue, lifetime_value(snapshot))

@@ -59,6 +59,11 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW = slice(0, 1)
 _KEPT = 10_000
+#: Tables of a catalogue that only a whole run can follow, and why.
+_WHOLE_RUNS = {
+    "exploration": "its budget is one of a whole run",
+    "waits": "they are played ahead in a whole run",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +106,7 @@ class OneDecision:
     NotFittedError
     InputError
         A price of something that the catalogue does not limit, or below 0; a catalogue with a
-        table [exploration].
+        table [exploration] or [waits].
 
     Examples
     --------
@@ -119,14 +124,15 @@ class OneDecision:
     def __init__(self, policy: NextBestAction, prices: Mapping[str, float] | None = None) -> None:
         if policy.effects_ is None:
             raise NotFittedError.of(policy, "prepare")
-        if policy.catalogue.exploration is not None:
-            raise InputError.of(
-                "prepare",
-                "exploration",
-                expected="a catalogue without [exploration]: its budget is one of a whole run",
-                found="the table",
-                hint="Prepare a policy without it, or let policy.decide draw.",
-            )
+        for table, reason in _WHOLE_RUNS.items():
+            if getattr(policy.catalogue, table) is not None:
+                raise InputError.of(
+                    "prepare",
+                    table,
+                    expected=f"a catalogue without [{table}]: {reason}",
+                    found="the table",
+                    hint="Prepare a policy without it, or let policy.decide choose.",
+                )
         self.policy, self.version = policy, policy.version
         self.actions = policy.catalogue.actions
         self.layout = Layout.of(self.actions)

@@ -18,6 +18,7 @@ from collectopt.policy.orders import UNWANTED
 from collectopt.policy.overrides import marked
 from collectopt.policy.possible import possible
 from collectopt.policy.sentences import Refusal, refusals
+from collectopt.policy.waiting import ready, written
 from collectopt.rules.layout import Unit
 from collectopt.rules.state import NEVER
 from collectopt.schema.actions import ActionKind
@@ -30,6 +31,7 @@ Ints = NDArray[np.int64]
 
 def decide(setting: Setting, case: Case) -> Decisions:
     """Choose for all accounts together and write down what and why."""
+    case = ready(setting, case)
     outcome = choose(setting, case)
     writer = _Writer(setting, outcome)
     blocks = [writer.block(case, rows) for rows in setting.blocks()]
@@ -47,6 +49,7 @@ def decide(setting: Setting, case: Case) -> Decisions:
         prices=dict(outcome.prices),
         exploration={} if outcome.spent is None else outcome.spent.to_dict(),
         candidates=pa.concat_arrays([pa.array([], CANDIDATES), *(also for _, _, also in blocks)]),
+        waits=written(case, table),
     )
 
 
@@ -199,7 +202,7 @@ class _Writer:
             other = None if taken == greedy else actions.names[greedy]
             said.append(sentences.drawn(float(known.propensity), other))
         elif taken == 0 and not self.forced[row]:
-            said.append(self._why_wait(row, known.refusal))
+            said.append((details.waits and details.waits[j]) or self._why_wait(row, known.refusal))
             said += known.refusal.told(self.setting.state, row).on_hold
         if details.notes and details.notes[j] and self.reachable[row]:
             said.append(details.notes[j])

@@ -24,7 +24,7 @@ from collectopt.policy.overrides import Overrides
 from collectopt.policy.rechecking import Recheck
 from collectopt.rules.state import State
 from collectopt.schema.catalogue import Catalogue, Exploring
-from collectopt.schema.decisions import Decisions
+from collectopt.schema.decisions import WAITS, Decisions
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf, to_instant
@@ -221,6 +221,7 @@ class Split(Policy):
                 table=kept.take(order),
                 terms=terms,
                 candidates=_candidates([one.decisions for one in found], order),
+                waits=_waits([one.decisions for one in found], order),
             ),
             pa.concat_tables([one.stopped for one in found]).sort_by("account_id"),
         )
@@ -298,6 +299,7 @@ def _joined(parts: list[tuple[Arm, Decisions]]) -> Decisions:
         prices={f"{a.name}: {n}": p for a, made in parts for n, p in made.prices.items()},
         exploration={f"{a.name}: {n}": p for a, m in parts for n, p in m.exploration.items()},
         candidates=_candidates([made for _, made in parts], order),
+        waits=_waits([made for _, made in parts], order),
     )
 
 
@@ -305,3 +307,11 @@ def _candidates(parts: list[Decisions], order: pa.Array) -> pa.Array | None:
     """Put the candidates of several decisions together; None where one of them kept none."""
     kept = [_flat(part.candidates) for part in parts if part.candidates is not None]
     return pa.concat_arrays(kept).take(order) if len(kept) == len(parts) else None
+
+
+def _waits(parts: list[Decisions], order: pa.Array) -> pa.Array | None:
+    """Put the days that are waited for together; None where no arm has any."""
+    if all(part.waits is None for part in parts):
+        return None
+    none = [pa.nulls(len(part), WAITS) if part.waits is None else part.waits for part in parts]
+    return pa.concat_arrays([_flat(part) for part in none]).take(order)

@@ -23,6 +23,7 @@ from collectopt.schema.stages import Stage, check_order
 from collectopt.schema.tables import CURRENCIES, JURISDICTIONS
 from collectopt.schema.templates import Template, check_templates, read_texts
 from collectopt.schema.times import is_timezone
+from collectopt.schema.waits import Waits, check_waits
 
 Euro = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Hour = Annotated[float, Field(ge=0, le=24)]
@@ -312,6 +313,8 @@ class Catalogue(Part):
     house : House
     plans : PlanLimits
     value : Value
+    waits : Waits or None
+        To wait for a while is a candidate only with this table.
     agency : External or None
         Hand-over to an agency is an action only with this table.
     court : External or None
@@ -345,6 +348,7 @@ class Catalogue(Part):
     plans: PlanLimits = PlanLimits()
     value: Value = Value()
     exploration: Exploring | None = None
+    waits: Waits | None = None
     agency: External | None = None
     court: External | None = None
     stop: Stop | None = None
@@ -382,7 +386,7 @@ class Catalogue(Part):
             if entry.highest is not None and entry.highest not in self.tone_names:
                 key = f"house.tones.{j}.highest"
                 faults.append(mistakes.not_among(key, entry.highest, self.tone_names))
-        faults += check_templates(self)
+        faults += [*check_templates(self), *check_waits(self)]
         if faults:
             raise CatalogueError(faults)
         return self

@@ -46,6 +46,18 @@ SCHEMA = pa.schema(
 #: Actions of an account with EUR relative to waiting, null = not known.
 CANDIDATES = pa.list_(pa.struct([("action", pa.string()), ("value", pa.float64())]))
 
+#: For whom it is best to wait for a day: that day, whether it comes after the usual day of payment,
+#: P(paid alone before the first run from then on), what is best then, and EUR more than acting now.
+WAITS = pa.struct(
+    [
+        ("until", pa.date32()),
+        ("payday", pa.bool_()),
+        ("p_alone", pa.float64()),
+        ("action", pa.string()),
+        ("gain", pa.float64()),
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -118,6 +130,9 @@ class Decisions:
         Of each row the action taken, then the best permitted one of each class of equal channel
         and usage, the most valuable first, five in all: a list of `action` and `value` (EUR
         relative to waiting, before prices; null = the policy does not know it). None: not kept.
+    waits : pyarrow.Array or None
+        Of each row the day that is waited for and why: until, payday, p_alone, action, gain; null
+        where there is none. None: the catalogue has no table `[waits]`.
     """
 
     table: pa.Table
@@ -126,6 +141,7 @@ class Decisions:
     prices: Mapping[str, float] = field(default_factory=dict)
     exploration: Mapping[str, float] = field(default_factory=dict)
     candidates: pa.Array | None = None
+    waits: pa.Array | None = None
 
     def __post_init__(self) -> None:
         if self.table.schema != SCHEMA:
@@ -161,6 +177,7 @@ class Decisions:
             table=self.table.filter(kept),
             terms={name: values.filter(kept) for name, values in self.terms.items()},
             candidates=None if self.candidates is None else self.candidates.filter(kept),
+            waits=None if self.waits is None else self.waits.filter(kept),
         )
 
     def explain(self, account_id: str) -> Explanation:
@@ -190,6 +207,8 @@ class Decisions:
         if entry["offer"] not in {None, "none"}:
             parts.append(f"offering {entry['offer']}")
         what = "wait" if entry["channel"] == "none" else ", ".join(parts)
+        if self.waits is not None and self.waits[row].is_valid:
+            what += f" until {self.waits[row]['until']}"
         if entry["send_at"] is not None:
             what += f" at {entry['send_at']:%Y-%m-%d %H:%M} UTC"
         return Explanation(

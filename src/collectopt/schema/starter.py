@@ -30,6 +30,7 @@ EXAMPLES: dict[str, Any] = {
     "exploration.max_loss": 2.0,
     "exploration.temperature": 1.0,
     "exploration.floor": 0.1,
+    "waits.days": [3, 7, 14],
     "house.reminders_per_customer": 1,
     "house.tones": [{"highest": "neutral", "customer_type": "consumer"}],
     "stages.order": ["reminded", "warned"],
