@@ -191,6 +191,18 @@ def test_evidence_counts_what_happened():
     assert all(np.isfinite(each).all() for each in counts.values())
 
 
+def test_a_claim_not_yet_issued_counts_for_nothing_however_long_it_will_be_overdue():
+    rows = [invoice("A", 1, "2026-01-10"), invoice("A", 7, "2026-07-10")]
+    late = invoice("A", 9, "2026-05-20") | {"issued_on": "2026-08-20"}
+    plain, with_it = (
+        collect(co.Snapshot(small(invoices=known, payments=[]), AS_OF))
+        for known in (rows, [*rows, late])
+    )
+    assert plain.keys() == with_it.keys()
+    for name, counts in plain.items():
+        np.testing.assert_array_equal(counts, with_it[name])
+
+
 def test_bare_book_gives_the_assumed_shares_but_for_the_age():
     ledger = co.Ledger.from_frames(
         accounts=[account("A"), account("B", customer_type="business")],

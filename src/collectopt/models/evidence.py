@@ -54,7 +54,7 @@ with moves as (
         partition by invoice order by known_at) as total
     from moves
 ), full_at as (
-    select c.account, c.invoice, c.due_at, min(r.known_at) as settled,
+    select c.account, c.invoice, c.due_at, c.known_at, min(r.known_at) as settled,
            arg_min(r.cash, r.known_at) as cash
     from claims c left join running r on r.invoice = c.invoice and r.total >= c.cents
     group by all
@@ -63,7 +63,7 @@ with moves as (
            case when f.settled < r.as_of
                 then (epoch_us(f.settled) - epoch_us(f.due_at)) / 86400e6 else 99 end as late
     from rows r join full_at f
-        on f.account = r.account and f.due_at + interval 30 day < r.as_of
+        on f.account = r.account and f.due_at + interval 30 day < r.as_of and f.known_at < r.as_of
 )
 select row, count(*) filter (late <= 0) as n0, count(*) filter (late > 0 and late <= 10) as n1,
        count(*) filter (late > 10 and late <= 30) as n2, count(*) filter (late > 30) as n3
@@ -147,7 +147,8 @@ def _tables(snapshot: Snapshot) -> dict[str, Float]:
     kind = pc.if_else(negative, "credit_note", "invoice")
     found: dict[str, Float] = {}
     for sql, tables in (
-        (_HISTORY, {"claims": timeline.claims.select(["account", "invoice", "due_at", "cents"]),
+        (_HISTORY, {"claims": timeline.claims.select(
+                        ["account", "invoice", "due_at", "known_at", "cents"]),
                     "settlements": timeline.settlements}),
         (_CONTACTS, {"contacts": timeline.contacts, "responses": timeline.responses}),
         (_PAYMENTS, {"payments": timeline.payments.append_column("named", named)}),
