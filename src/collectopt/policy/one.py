@@ -117,7 +117,7 @@ class OneDecision:
     >>> records = fast.records(book.ledger(), as_of=book.as_of)
     >>> name, record = next(iter(records.items()))
     >>> choice = fast.decide(record, rng=0)
-    >>> picked.account_id == name and len(picked.reasons) > 0
+    >>> choice.account_id == name and len(choice.reasons) > 0
     True
     """
 
