@@ -21,7 +21,7 @@ Blocks = Callable[[], Iterable[tuple[ArrayLike, ArrayLike]]]
 
 _SMALL = 30_000  # rows that are solved as a whole
 _SAMPLE = 6_000
-_OPEN, _SHARE = 20_000, 10  # rows to be left open; of very many one in so many
+_OPEN, _SHARE = 20_000, 20  # rows to be left open; of very many one in so many
 _ROWS = 8192  # rows of a block of arrays
 _CELLS = 130_000  # numbers of a block's usage that are worked on at once: they fit into the cache
 _ROUNDS = 12
