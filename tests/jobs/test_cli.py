@@ -100,9 +100,10 @@ def test_validate_tells_of_channels_without_consent(monkeypatch, capsys, place, 
         more = CONFIG.replace('name = "sms"', 'name = "voice"')
         config.write_text(f'jurisdiction = "{law}"\n{more}')
         code, out, _ = run(monkeypatch, capsys, *words[:3], config, "--json")
-        (remark,) = json.loads(out)["remarks"]  # a letter needs no consent
+        remark, left = json.loads(out)["remarks"]  # a letter needs no consent
         assert code == 0
         assert remark.startswith("accounts.voice_ok: expected consent to voice")
+        assert left.startswith("accounts.sms_ok: ")
         assert said in remark
     assert "remark: accounts.voice_ok" in run(monkeypatch, capsys, *words[:3], config)[1]
 

@@ -187,7 +187,7 @@ def test_in_december_january_is_next():
     [
         ("50 euro", "50.00"), ("120,50 eur", "120.50"), ("1.200 €", "1200.00"),
         ("1.200,50 euro", "1200.50"), ("€1,200.50", "1200.50"), ("eur 20", "20.00"),
-        ("$7.5", "7.50"), ("50 km", None), ("50 euro oder 60 euro", None), ("am 15.06.", None),
+        ("$7.5", None), ("50 km", None), ("50 euro oder 60 euro", None), ("am 15.06.", None),
     ],
 )  # fmt: skip
 def test_amounts_by_hand(text, amount):
@@ -259,3 +259,42 @@ def test_the_rules_are_dated_and_speak_of_what_the_ledger_knows():
         assert options["hold"] in HOLD_KINDS
     with pytest.raises(InputError, match="text"):
         read_reply(None, DE)
+
+
+@pytest.mark.parametrize(
+    ("text", "due_on", "amount"),
+    [
+        ("Ich zahle am 15.6. 50 Euro", date(2026, 6, 15), "50.00"),
+        ("Ich zahle am 15.06. 30 EUR", date(2026, 6, 15), "30.00"),
+        ("Ich zahle am 15.6. 99,50 Euro", date(2026, 6, 15), "99.50"),
+        ("Ich zahle am 5.6. 20 Euro", date(2026, 6, 5), "20.00"),
+        ("Ich zahle am 15.06.26 20 Euro", date(2026, 6, 15), "20.00"),
+        ("Ich zahle am 15.6. 2026 20 Euro", date(2026, 6, 15), "20.00"),
+        ("Ich zahle am 15.06.2050", None, None),
+        ("Ich zahle morgen 5.000 EUR", date(2026, 6, 4), "5000.00"),
+        ("Ich zahle morgen 0 Euro", date(2026, 6, 4), None),
+    ],
+)
+def test_an_amount_is_no_year_and_a_doubtful_one_is_none(text, due_on, amount):
+    said = read_reply(text, Language.DE, date(2026, 6, 3))
+    assert said.due_on == due_on
+    assert said.amount == (None if amount is None else Decimal(amount))
+
+
+def test_other_money_is_left_to_a_person():
+    assert read_reply("I will pay £50 tomorrow", Language.EN, date(2026, 6, 3)).amount is None
+
+
+def test_wrong_questions_are_named():
+    with pytest.raises(InputError, match="language"):
+        read_reply("x", "fr")
+    with pytest.raises(InputError, match="a date"):
+        read_reply("x", Language.DE, "2026-06-03")
+    with pytest.raises(InputError, match="a date"):
+        read_reply("x", Language.DE, datetime(2026, 6, 3, 12, tzinfo=UTC))
+    assert read_reply("Ich zahle morgen", "de") == read_reply("Ich zahle morgen", Language.DE)
+
+
+def test_a_row_joins_others_in_the_table():
+    row = read_reply("Stop", Language.EN).row("A", "2026-01-18T09:00+02:00")
+    assert row["at"] == datetime(2026, 1, 18, 7, tzinfo=UTC)

@@ -43,7 +43,7 @@ def forests(fitted):
 def track(forests, clock, usual, due):
     empty = np.zeros(0)
     return Track(
-        clock=clock.copy(), left=kernels.clock_splits(forests, clock, OWN), due=due, usual=usual,
+        clock=clock.copy(), left=kernels.clock_splits(forests, 2, clock, OWN), due=due, usual=usual,
         base=np.zeros((1, len(clock))), stage=np.zeros(len(clock), dtype=np.int64),
         at=np.zeros(0, dtype=np.int64), share=empty, piece=np.zeros(0, dtype=np.int64),
         middle=empty, weight=empty, start=empty, shut=np.zeros(0, dtype=np.int64),

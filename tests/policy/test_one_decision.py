@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import sys
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -14,7 +16,10 @@ from collectopt.models import one_row, response
 from collectopt.models.boosting import Trees
 from collectopt.models.external import Followed, Lift, Place
 from collectopt.models.one_row import QuickPayment, QuickTrees
+from collectopt.objective import ExpectedRecovery, Term
+from collectopt.policy import Overrides
 from collectopt.policy.draws import uniform_row, uniforms
+from collectopt.policy.guard import SEGMENTS, Judged, Kept, Verdict
 from collectopt.policy.handover import Outside
 from collectopt.policy.timing import marks
 from collectopt.simulation import Book
@@ -260,7 +265,7 @@ def test_bad_rows_are_named(fast, book):
     two = {name: rows[:2] for name, rows in tables.items() if name == "accounts"}
     names = {row["account_id"] for row in two["accounts"]}
     two["invoices"] = [r for r in tables["invoices"] if r["account_id"] in names]
-    with pytest.raises(InputError, match="one account with an open claim"):
+    with pytest.raises(InputError, match="one row"):
         fast.record(two, book.as_of - np.timedelta64(3000, "D"))
 
 
@@ -296,3 +301,80 @@ def test_what_only_a_run_can_follow_is_refused(kit, table, content, why):
     policy.fit(frames.ledger(), frames.as_of)
     with pytest.raises(InputError, match=why):
         policy.prepare()
+
+
+WRONG_ROWS = [{}, None, [1], {"accounts": [{}]}, {"accounts": [{}], "invoices": [], "invoice": []}]
+
+
+@pytest.mark.parametrize("rows", WRONG_ROWS)
+def test_what_are_no_rows_is_named(fast, book, rows):
+    with pytest.raises(InputError, match="rows by table"):
+        fast.record(rows, book.as_of)
+
+
+def test_what_is_no_record_or_price_is_named(fast, policy):
+    for wrong in ("A1", None, {}):
+        with pytest.raises(InputError, match="AccountRecord"):
+            fast.decide(wrong)
+    for prices in ([1.0], {"budget": "x"}):
+        with pytest.raises(InputError, match="prices"):
+            policy.prepare(prices=prices)
+
+
+def forbidding(account, book, channel):
+    day = book.as_of.date()
+    return Overrides.from_rows([{
+        "account_id": account, "kind": "forbid", "channel": channel, "reason": "asked",
+        "owner": "me", "from_on": day - timedelta(days=2), "until": day + timedelta(days=2),
+    }])  # fmt: skip
+
+
+def test_orders_where_the_ladder_decides(policy, book):
+    none = dict.fromkeys(Kept, 0.0)
+    judged = [Judged(s, Kept.LADDER, 9, (1, 1), (1, 1), none, 0.0, 1.0) for s in SEGMENTS]
+    ladder = copy.copy(policy)
+    ladder.effects_ = replace(policy.effects_, verdict=Verdict(tuple(judged)))
+    ladder._seal_models()
+    fast = ladder.prepare()
+    tables = {name: getattr(book.ledger(), name).to_pylist() for name in TABLES}
+    names = Snapshot(book.ledger(), book.as_of).rows["account_id"].to_pylist()
+    for account in names[:5]:
+        rows = alone(tables, account)
+        orders = forbidding(account, book, "email")
+        record = fast.record(rows, book.as_of)
+        ledger = Ledger.from_frames(**rows)
+        [row] = ladder.decide(ledger, book.as_of, 2, overrides=orders).table.to_pylist()
+        assert_same(fast.decide(record, rng=2, overrides=orders), row)
+
+
+def test_prices_steer_under_orders_and_are_not_told_as_worth(policy, book):
+    plain = policy.catalogue.to_dict()
+    plain["limits"] = {**plain["limits"], "budget": 1e6}
+    dear = NextBestAction(type(book.catalogue).from_dict(plain))
+    dear.__dict__.update({k: v for k, v in vars(policy).items() if k not in {"catalogue", "_one"}})
+    scarce, said = dear.prepare(prices={"budget": 1e6}), []
+    for name, record in scarce.records(book.ledger(), book.as_of).items():
+        choice = scarce.decide(record, overrides=forbidding(name, book, "letter"))
+        assert choice.channel == "none"
+        said += [reason for reason in choice.reasons if "would be worth" in reason]
+    assert any("scarce" in reason for reason in said)
+    assert not any("be worth -1" in reason for reason in said)
+
+
+def test_own_terms_may_be_worth_the_same_for_all(kit):
+    @dataclass(frozen=True, eq=False, repr=False)
+    class Flat(Term):
+        def euros(self, block):
+            return 2.0
+
+    frames = kit.frames(0, n=3)
+    catalogue = frames.parsed()
+    policy = NextBestAction(
+        catalogue, payment=kit.Payment(), response=kit.Response(catalogue),
+        objective=ExpectedRecovery() - Flat(),
+    ).fit(frames.ledger(), frames.as_of)  # fmt: skip
+    fast = policy.prepare()
+    for account in kit.Plain(frames).with_open_claim():
+        rows = alone(frames.tables, account)
+        [row] = policy.decide(Ledger.from_frames(**rows), frames.as_of, 1).table.to_pylist()
+        assert_same(fast.decide(fast.record(rows, frames.as_of), rng=1), row)

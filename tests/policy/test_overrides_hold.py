@@ -9,7 +9,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from collectopt.exceptions import InputError
+from collectopt.models.external import Followed, Lift, Place
 from collectopt.policy import NextBestAction, Overrides
+from collectopt.policy.handover import Outside
 from collectopt.rules import Layout, Rules, State
 from collectopt.schema import ActionKind, Catalogue, Ledger, Snapshot
 
@@ -243,14 +245,22 @@ def test_harshness_is_within_the_limit_wherever_the_orders_alone_are(kit, seed):
 NUMBERS = ("p_pay", "p_pay_if_wait", "expected_recovery", "uplift", "cost", "value", "propensity")
 
 
-@pytest.mark.parametrize("seed", range(4))
+WAYS = {"agency": {"fee": 0.2, "notice_days": 0}, "court": {}, "stop": {"keep_cost": 1.0}}
+
+
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("tones", [[], [{"offset": 1}]])
-def test_one_decision_at_a_time_obeys_as_a_run_does(kit, seed, tones):
-    frames = kit.frames(seed, n=6, explore=0.2)
-    catalogue = Catalogue.from_dict({**frames.catalogue, "house": {"tones": tones}})
+@pytest.mark.parametrize("more", ["", "ways"])
+def test_one_decision_at_a_time_obeys_as_a_run_does(kit, seed, tones, more):
+    frames = kit.frames(seed, n=4, explore=0.2)
+    plain = {**frames.catalogue, "house": {"tones": tones}, **(WAYS if more == "ways" else {})}
+    catalogue = Catalogue.from_dict(plain)
     policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue)).fit(
         frames.ledger(), frames.as_of
     )
+    if more == "ways":
+        followed = Followed(np.ones(9), np.full(9, 0.2), np.arange(9), np.full(9, 90.0), np.ones(9))
+        policy.outside_ = Outside(dict.fromkeys(Place, Lift.of(followed, None)), 0.02)
     overrides = random_overrides(frames, np.random.default_rng(seed))
     fast, kinds = policy.prepare(), Counter()
     for account in kit.Plain(frames).with_open_claim():

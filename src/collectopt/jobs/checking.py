@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -41,6 +42,18 @@ def consents(ledger: Ledger, catalogue: Catalogue) -> Iterator[Fault]:
                 found,
                 hint="Where the column is there, an account with null counts as not permitted.",
             )
+    for column in ledger.accounts.column_names:
+        name = column.removesuffix("_ok")
+        if name == column or name in catalogue.channel_names:
+            continue
+        near = get_close_matches(name, catalogue.channel_names, 1)
+        yield Fault(
+            "accounts",
+            column,
+            f"consent to a channel of the catalogue: {', '.join(catalogue.channel_names)}",
+            f"a column of a channel {name!r}, which nothing asks for",
+            hint=f"Is it {near[0]}_ok? Who refused is contacted else." if near else "",
+        )
 
 
 def stale(ledger: Ledger, moment: np.datetime64) -> str | None:

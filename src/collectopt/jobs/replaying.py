@@ -17,6 +17,7 @@ from collectopt.jobs.tasks import RUN, Progress, read_book
 from collectopt.policy import load
 from collectopt.policy.overrides import Overrides
 from collectopt.policy.provenance import provenance
+from collectopt.policy.sealing import opened, seal_of
 from collectopt.schema.decisions import SCHEMA, Decisions, Explanation
 from collectopt.schema.fingerprints import differing, fingerprints
 from collectopt.schema.times import to_instant
@@ -176,11 +177,12 @@ def _found(decision_id: str, decisions: Path) -> _Found:
         raise InputError.of(
             str(decisions), None, expected="a file of decisions, or a folder", found="nothing there"
         )
-    looked, same_account = 0, None
+    looked, same_account, broken = 0, None, []
     for file in _files(decisions):
         try:
             kept = pq.ParquetFile(file)
         except pa.ArrowException:
+            broken.append(file.name)
             continue
         if "decision_id" not in kept.schema_arrow.names:
             continue
@@ -192,6 +194,8 @@ def _found(decision_id: str, decisions: Path) -> _Found:
             if len(own):
                 same_account = own["decision_id"][0].as_py()
             continue
+        if seal_of(file) is not None or (decisions.is_dir() and file.name.startswith("run-")):
+            opened(file)  # a record that was changed is none
         note = json.loads((kept.schema_arrow.metadata or {}).get(RUN, b"{}"))
         if "run" not in note:
             raise InputError.of(
@@ -209,7 +213,8 @@ def _found(decision_id: str, decisions: Path) -> _Found:
         str(decisions),
         "decision_id",
         expected="a decision in these files",
-        found=f"{decision_id!r} in none of {looked} {'file' if looked == 1 else 'files'}",
+        found=f"{decision_id!r} in none of {looked} {'file' if looked == 1 else 'files'}"
+        + (f"; not to be read: {', '.join(broken)}" if broken else ""),
         hint="Name the file or the folder that `collectopt decide` wrote to."
         if same_account is None
         else f"That is an account; a decision on it is {same_account!r}.",

@@ -18,6 +18,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from collectopt.exceptions import InputError
 from collectopt.rules.rules import Rules
 from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.decisions import Decisions
@@ -30,6 +31,23 @@ class Language(Enum):
 
     EN = "en"
     DE = "de"
+
+
+def language_of(language: Language | str) -> Language:
+    """Give the language of a name such as "de".
+
+    Raises
+    ------
+    InputError
+        One that is not known.
+    """
+    try:
+        return Language(language)
+    except ValueError:
+        expected = f"one of {[each.value for each in Language]}"
+        raise InputError.of(
+            "messages", "language", expected=expected, found=repr(language)
+        ) from None
 
 
 def in_words(
@@ -71,6 +89,7 @@ def in_words(
     place = decisions.table["account_id"].to_pylist().index(account_id)
     row = decisions.table.slice(place, 1).to_pylist()[0]
     catalogue = catalogue or Catalogue.default()
+    language = language_of(language)
     words = _words()[language.value]
     number = _Numbers(language)
     until = None if decisions.waits is None else decisions.waits[place].as_py()
@@ -90,11 +109,13 @@ def in_words(
         lines.append(words["worth"].format(value=value, currency=catalogue.currency, terms=joined))
     if explanation.runner_up is not None:
         lines.append(words["rival"].format(rival=_named(explanation.runner_up, words)))
-    own = ("TONE_OFFSET: ",)  # what the house did, no refusal
+    own = ("TONE_OFFSET: ", "OVERRIDE: ")  # what the house and people did, no refusal
     traces = [trace for trace in explanation.rule_trace if not trace.startswith(own)]
     refused = [_refusal(trace, words, catalogue) for trace in traces]
     if refused:
         lines.append(words["not_allowed"].format(rules="; ".join(refused)))
+    if any(trace.startswith("OVERRIDE: ") for trace in explanation.rule_trace):
+        lines.append(words["decided_by_people"])
     lines.append(words["person"])
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
@@ -22,9 +22,9 @@ from importlib import resources
 from typing import Any
 
 from collectopt.exceptions import InputError
-from collectopt.messages.letters import Language
+from collectopt.messages.letters import Language, language_of
 from collectopt.messages.said import amount_said, day_said
-from collectopt.schema.times import AsOf
+from collectopt.schema.times import AsOf, to_instant
 
 _GAP = r"(?: (?:(?:\d+,\d+|[\w'./€£$-]+) ){0,6}?)"
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
@@ -99,7 +99,7 @@ class Reading:
         ----------
         account_id : str
         at : str, date or aware datetime
-            When the reply came in.
+            When the reply came in; a date or a time without a zone counts as UTC.
         contact_id : str or None
             The message that it answers.
         channel : str or None
@@ -112,7 +112,7 @@ class Reading:
             contact_id = None
         return {
             "account_id": account_id,
-            "at": at,
+            "at": to_instant(at, "UTC").astype(datetime).replace(tzinfo=UTC),
             "kind": response,
             "contact_id": contact_id,
             "amount": self.amount,
@@ -139,7 +139,7 @@ def read_reply(text: str, language: Language, on: date | None = None) -> Reading
     Raises
     ------
     InputError
-        It is no text.
+        It is no text, a language that is not known, or no day.
 
     Notes
     -----
@@ -157,6 +157,10 @@ def read_reply(text: str, language: Language, on: date | None = None) -> Reading
     """
     if not isinstance(text, str):
         raise InputError.of("read_reply", "text", expected="a text", found=type(text).__name__)
+    language = language_of(language)
+    if isinstance(on, datetime) or not isinstance(on, date | None):
+        found_on = type(on).__name__
+        raise InputError.of("read_reply", "on", expected="a date (a local day)", found=found_on)
     plain = _plain(_QUOTED.sub("", text))
     sentences = list(_sentences(plain))
     found = [hit for words in _words(language) for s in sentences for hit in _hits(s, words)]

@@ -34,8 +34,10 @@ _MONTH_END = {
     Language.EN: r"end of (the|this) month|month'?s? end",
 }
 _HALF_YEAR = 183  # days
+_FAR = 366  # days: who promises a later one means another
 _NUMBER = r"(\d{1,3}(?:[.,' ]\d{3})+(?:[.,]\d{1,2})?|\d+(?:[.,]\d{1,2})?)(?!\d)"
 _UNIT = r"(?:eur\w*|€|£|\$)"
+_OTHER = re.compile(r"[£$]")
 _MONEY = re.compile(rf"{_UNIT}\s?{_NUMBER}|{_NUMBER}\s?(?:,-\s?)?{_UNIT}")
 
 
@@ -54,7 +56,8 @@ def day_said(text: str, language: Language, on: date) -> date | None:
     Returns
     -------
     date or None
-        None: no day, several, one before `on`, or one that may be read in two ways.
+        None: no day, several, one before `on` or more than a year later, or one that may be read in
+        two ways.
 
     Examples
     --------
@@ -67,14 +70,16 @@ def day_said(text: str, language: Language, on: date) -> date | None:
     """
     found = {*_dates(text, language, on), *_relative(text, language, on)}
     only = found.pop() if len(found) == 1 else None
-    return only if only is not None and only >= on else None
+    if only is None or only < on or (only - on).days > _FAR:
+        return None
+    return only
 
 
 def _dates(text: str, language: Language, on: date) -> Iterator[date | None]:
     """Dates in numbers, then those with the name of a month; what was read is taken out."""
     for pattern, read in (
         (r"\b(\d{4})-(\d{2})-(\d{2})\b", lambda m: _day(m[1], m[2], m[3])),
-        (r"\b(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4}|\d{2})?(?!\d)", lambda m: _numbers(m, on)),
+        (r"\b(\d{1,2})\.\s?(\d{1,2})\.(?:\s?(\d{4})|(\d{2}))?(?!\d)", lambda m: _numbers(m, on)),
         (r"\b(\d{1,2})/(\d{1,2})(?:/(\d{4}|\d{2}))?\b", lambda m: _slashed(m, on)),
     ):
         for match in re.finditer(pattern, text):
@@ -134,7 +139,7 @@ def _next_year(day: str, month: str, year: str | None, on: date) -> date | None:
 
 
 def _numbers(match: re.Match[str], on: date) -> date | None:
-    return _next_year(match[1], match[2], match[3], on)
+    return _next_year(match[1], match[2], match[3] or match[4], on)
 
 
 def _slashed(match: re.Match[str], on: date) -> date | None:
@@ -155,15 +160,21 @@ def _next_month(day: int, on: date) -> date | None:
 
 
 def amount_said(text: str) -> Decimal | None:
-    """Read the amount of money that a sentence names; None: none, or several.
+    """Read the EUR that a sentence names; None: none, several, or other money.
+
+    Pounds and dollars are left to a person.
 
     Examples
     --------
     >>> amount_said("ich zahle 1.200,50 euro"), amount_said("i'll pay €50"), amount_said("50 km")
     (Decimal('1200.50'), Decimal('50.00'), None)
     """
-    found = {_amount(next(g for g in m.groups() if g)) for m in _MONEY.finditer(text)}
-    return found.pop() if len(found) == 1 else None
+    said = list(_MONEY.finditer(text))
+    if any(_OTHER.search(m[0]) for m in said):
+        return None
+    found = {_amount(next(g for g in m.groups() if g)) for m in said}
+    only = found.pop() if len(found) == 1 else None
+    return only or None
 
 
 def _amount(text: str) -> Decimal:

@@ -33,6 +33,8 @@ class Forests(NamedTuple):
         First node of each tree.
     first : (f + 1,) int32
         First tree of each forest.
+    begin : (f + 1,) int32
+        First node of each forest.
     known : (v,) bool
         Tables of categories: whether each code goes left.
     """
@@ -41,6 +43,7 @@ class Forests(NamedTuple):
     value: npt.NDArray[np.float64]
     root: npt.NDArray[np.int32]
     first: npt.NDArray[np.int32]
+    begin: npt.NDArray[np.int32]
     known: npt.NDArray[np.bool_]
 
 
@@ -118,6 +121,8 @@ class _Laying:
 
     def lay(self, node: Mapping[str, Any], depth: int = 0) -> int:
         """Lay out what lies below a node; its number. ValueError: of a kind not known here."""
+        if "leaf_features" in node:
+            raise ValueError("linear")
         if "split_feature" not in node:
             self.value.append(float(node["leaf_value"]))
             return ~(len(self.value) - 1)
@@ -137,14 +142,13 @@ class _Laying:
 
 def laid_out(dumps: Iterable[Mapping[str, Any]]) -> Forests | None:
     """Lay out what ``Booster.dump_model()`` gives of each forest; None = of a kind not known."""
-    laying, root, first = _Laying(), [], [0]
+    laying, root, first, begin = _Laying(), [], [0], [0]
     try:
         for dump in dumps:
             for entry in dump["tree_info"]:
-                if "leaf_features" in entry["tree_structure"]:
-                    return None
                 root.append(laying.lay(entry["tree_structure"]))
             first.append(len(root))
+            begin.append(len(laying.node))
     except ValueError:
         return None
     return Forests(
@@ -152,5 +156,6 @@ def laid_out(dumps: Iterable[Mapping[str, Any]]) -> Forests | None:
         np.array(laying.value, dtype=np.float64),
         np.array(root, dtype=np.int32),
         np.array(first, dtype=np.int32),
+        np.array(begin, dtype=np.int32),
         np.array(laying.known, dtype=np.bool_),
     )

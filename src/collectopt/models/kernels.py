@@ -15,7 +15,13 @@ import numpy as np
 
 from collectopt.models.forests import MOST_DEPTH, Forests, Prices, Track
 
-_compiled = numba.njit(cache=True, error_model="numpy")
+
+def _compiled(function: Any) -> Any:
+    try:
+        return numba.njit(cache=True, error_model="numpy")(function)
+    except RuntimeError:  # no place to keep it: compiled anew in every process
+        return numba.njit(error_model="numpy")(function)
+
 
 # Place of the only bit that is set: the upper six bits of its product with a de Bruijn sequence are
 # another number for each (Leiserson, Prokop, Randall 1998).
@@ -62,9 +68,9 @@ def left_of(trees: Forests, node: int, values: Any) -> Any:
 
 
 @_compiled
-def clock_splits(trees: Forests, clock: Any, width: int) -> Any:
-    """Which bins go left at each split on a column of ``clock``, (m, c), as bits, (n,)."""
-    found = np.zeros(len(trees.node), np.uint64)
+def clock_splits(trees: Forests, forests: int, clock: Any, width: int) -> Any:
+    """Which bins go left at each split of the first forests on a column of ``clock``, as bits."""
+    found = np.zeros(trees.begin[forests], np.uint64)
     for node in range(len(found)):
         column = trees.node[node]["column"] - width
         if 0 <= column < clock.shape[1]:

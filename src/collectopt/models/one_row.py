@@ -34,7 +34,7 @@ Int = npt.NDArray[np.int64]
 
 _FLOAT32, _ROW_MAJOR, _RAW, _ALL = 0, 1, 1, -1  # LightGBM's codes
 _ONE_THREAD = b"num_threads=1"
-_KEPT = 4096  # tracks: due dates times days of the records that are asked about
+_KEPT = 512  # tracks: due dates times days of the records that are asked about
 
 
 class QuickTrees:
@@ -244,7 +244,8 @@ class QuickPayment:
             known = self._lay(due, day)
         if self.forests is not None and not known.scores:
             kernels, trees = self.forests
-            mean = kernels.paid_before(trees, known.track, x, straight, due, self._chances)
+            last = float(np.float32(due))  # columns are float32
+            mean = kernels.paid_before(trees, known.track, x, straight, last, self._chances)
             return self._chances.tolist(), mean
         hazard = self._hazard(x, straight, known)
         total = np.zeros(len(hazard) + 1)
@@ -296,7 +297,7 @@ class QuickPayment:
         fast = self.forests is not None and len(periods) <= MOST_BINS
         if self.forests is not None and fast:
             kernels, trees = self.forests
-            left = kernels.clock_splits(trees, clock, self.columns)
+            left = kernels.clock_splits(trees, len(self.members), clock, self.columns)
         track = Track(
             clock=clock,
             left=left,

@@ -112,6 +112,7 @@ class Setting:
     undecidable: Mapping[str, Bools] = field(default_factory=dict)  # by reason; they wait
     even: bool = False  # whether exploration draws channels all alike, not by what they cost
     orders: Orders = field(default_factory=Orders)  # what people decided
+    prices: Floats | None = None  # EUR a unit of what is limited, of a run before
 
     @property
     def actions(self) -> ActionSet:
@@ -289,8 +290,12 @@ def _explored(
         )
 
     def allocated(reserve: Floats) -> Allocation:
-        chosen = allocate(left, wanted.usage, limits - reserve)
-        return replace(chosen, choice=np.where(forced >= 0, forced, chosen.choice))
+        asked = setting.prices
+        worth = left if asked is None else left - wanted.usage @ asked
+        chosen = allocate(worth, wanted.usage, limits - reserve)
+        choice = np.where(forced >= 0, forced, chosen.choice)
+        prices = chosen.prices if asked is None else chosen.prices + asked
+        return replace(chosen, choice=choice, prices=prices)
 
     def chance(choice: Ints) -> Bools:
         # none where the choice is an agency, a court or to stop

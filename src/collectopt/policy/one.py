@@ -51,6 +51,7 @@ from collectopt.rules.state import State
 from collectopt.schema.actions import ActionKind
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.tables import TABLES
 from collectopt.schema.times import AsOf, to_instant
 
 if TYPE_CHECKING:
@@ -162,7 +163,6 @@ class OneDecision:
         names, usage, self.limits = self.setting.resources
         self.price = _priced(names, prices)
         self.paid, self.priced = self.usage @ self.price, bool(self.price.any())
-        self.toll = usage @ self.price
         self.by_channel = _by_channel(self.setting, usage)
         cost = _by_channel(self.setting, self.actions.cost[:, None])
         self.cost = None if policy.explores_evenly else cost[:, 0]
@@ -208,6 +208,7 @@ class OneDecision:
         people's models, columns of the caller, an agency, a court or to stop take the way by the
         ledger, which takes as long as a run for one account; the answer is the same.
         """
+        _check_rows(rows)
         quick = None if self._quick is None else self._quick.record(rows, now)
         if quick is not None:
             return quick
@@ -261,6 +262,15 @@ class OneDecision:
                 "overrides",
                 expected="Overrides or None",
                 found=type(overrides).__name__,
+            )
+        given: Any = record
+        if not isinstance(given, AccountRecord):
+            raise InputError.of(
+                "decide_one",
+                "record",
+                expected="an AccountRecord",
+                found=type(record).__name__,
+                hint="Make one: policy.prepare().records(ledger, now), or .record(rows, now).",
             )
         if record.version != self.version:
             raise InputError.of(
@@ -527,6 +537,8 @@ class OneDecision:
         refusal = self._refusals.get(judged.code)
         if refusal is None:
             refusal = refusals(self.policy.rules, actions, judged.refused)[0]
+            if len(self._refusals) >= _KEPT:
+                self._refusals.clear()
             self._refusals[judged.code] = refusal
         refusal = refusal.told(state)
         rival = picked.rival if taken == greedy else greedy
@@ -570,9 +582,34 @@ class OneDecision:
         return found
 
 
-def _priced(names: tuple[str, ...], prices: Mapping[str, float] | None) -> Floats:
+def _check_rows(rows: Any) -> None:
+    """Refuse what is no account with its rows by table."""
+    names = [table.name for table in TABLES]
+    known = isinstance(rows, Mapping) and set(rows) <= set(names)
+    if not known or not {"accounts", "invoices"} <= set(rows):
+        raise InputError.of(
+            "record",
+            "rows",
+            expected=f"rows by table: accounts and invoices, and of {names} what there is",
+            found=str(list(rows)) if isinstance(rows, Mapping) else type(rows).__name__,
+        )
+    if not hasattr(rows["accounts"], "__len__") or isinstance(rows["accounts"], Mapping):
+        return  # a frame of columns: the ledger tells what is wrong with it
+    if len(rows["accounts"]) != 1:
+        found = f"{len(rows['accounts'])} rows"
+        raise InputError.of("record", "accounts", expected="one row", found=found)
+
+
+def _priced(names: tuple[str, ...], prices: Any) -> Floats:
+    if prices is not None and not isinstance(prices, Mapping):
+        expected, found = "EUR a unit by name", type(prices).__name__
+        raise InputError.of("prepare", "prices", expected=expected, found=found)
     given = dict(prices or {})
-    wrong = [name for name in given if name not in names or not given[name] >= 0]
+    wrong = [
+        name
+        for name, price in given.items()
+        if name not in names or not isinstance(price, int | float) or not 0 <= price < math.inf
+    ]
     if wrong:
         raise InputError.of(
             "prepare",

@@ -57,6 +57,7 @@ class OneCase(ValuedCase):
     ) -> None:
         self.one, self.state, self.factors = one, state, factors
         self.catalogue, self.note = one.policy.catalogue, one.note
+        self.objective = one.policy.objective
         self.p_wait, self.days = chances
         self.lifetime_value = record.lifetime_value
         self.columns: Rows = ALL
@@ -136,14 +137,16 @@ class OneCase(ValuedCase):
 
     def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
         """EUR of every action relative to waiting, (1, k); what it is made of is kept."""
-        del rows
         block = self._seen_of(columns)
         total = np.zeros(block.cost.shape)
-        self.euros_by_term = [weight * term.euros(block) for weight, term in self.one.parts]
+        self.euros_by_term = [
+            np.broadcast_to(weight * term.euros(block), total.shape)
+            for weight, term in self.one.parts
+        ]
         for euros in self.euros_by_term:
             total += euros
         self.seen, self.columns = block, columns
-        return total
+        return total[: 1 if isinstance(rows, slice) else len(rows)]
 
     def _seen_of(self, columns: Rows = ALL) -> Block:
         one, state, p_wait = self.one, self.state, self.p_wait
@@ -173,6 +176,11 @@ class OneCase(ValuedCase):
             **one.constants,
         )
 
+    def block(self, rows: Rows, columns: Rows = ALL) -> Block:
+        """Give what the terms see of some actions, (1, k)."""
+        del rows
+        return self._seen_of(columns)
+
     def taken(self, rows: Rows, action: Ints) -> Block:
         """Give what the terms see of the action, (1, 1)."""
         del rows
@@ -186,7 +194,7 @@ class OneCase(ValuedCase):
         k = int(action[0])
         terms, total = {}, 0.0
         for label, euros in zip(self.one.labels, self.euros_by_term, strict=True):
-            own = float(euros[0, k if euros.shape[1] > 1 else 0]) + 0.0
+            own = float(euros[0, k]) + 0.0
             terms[label] = np.array([own])
             total += own
         p = self.seen.p[:, k]

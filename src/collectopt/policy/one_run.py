@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pyarrow as pa
 
-from collectopt.policy.engine import ALL, Case, Details, Floats, Ints, Rows
 from collectopt.policy.one_choice import UNKNOWN, OneChoice
 from collectopt.policy.orders import Orders, approving
 from collectopt.policy.overrides import Overrides
@@ -33,21 +32,6 @@ class _Alone:
     """What a run asks of its snapshot: the name of the only account."""
 
     rows: Mapping[str, pa.Array]
-
-
-class _AtPrices(Case):
-    """A case whose actions cost what they take of what is scarce, too."""
-
-    def __init__(self, case: Case, toll: Floats) -> None:
-        self.case, self.toll = case, toll
-
-    def values(self, rows: Rows, columns: Rows = ALL) -> Floats:
-        """EUR of every action, less what it takes."""
-        return self.case.values(rows, columns) - self.toll[columns]
-
-    def details(self, rows: slice, action: Ints) -> Details:
-        """As the inner case."""
-        return self.case.details(rows, action)
 
 
 def run_of_one(
@@ -90,8 +74,9 @@ def run_of_one(
         seed=seed,
         undecidable={UNKNOWN: np.array([True])} if unsure else {},
         orders=orders,
+        prices=one.price if one.priced else None,
     )
-    made = decide(setting, _AtPrices(case, one.toll) if one.priced else case)
+    made = decide(setting, case)
     [row] = made.table.to_pylist()
     terms = {name: float(euros[0].as_py()) for name, euros in made.terms.items()}
     return OneChoice(**{name: _plain(value) for name, value in row.items()}, terms=terms)

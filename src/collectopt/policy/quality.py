@@ -181,7 +181,7 @@ def data_quality(
     account_id  score   worst            help
              a    0.5 consent register_portal
     """
-    _check(catalogue, policy, incentive)
+    _check(snapshot, catalogue, policy, incentive)
     layout = Layout.of(catalogue.actions)
     rules = Rules.from_catalogue(catalogue) if policy is None else policy.rules
     state = State.of(snapshot, catalogue, layout)
@@ -201,7 +201,12 @@ def data_quality(
     return DataQuality(ids, lost, score, worth, _confirmed(snapshot), float(incentive))
 
 
-def _check(catalogue: Catalogue, policy: NextBestAction | None, incentive: float) -> None:
+def _check(snapshot: Any, catalogue: Any, policy: NextBestAction | None, incentive: float) -> None:
+    wanted = (("snapshot", snapshot, Snapshot), ("catalogue", catalogue, Catalogue))
+    for name, given, kind in wanted:
+        if not isinstance(given, kind):
+            found = type(given).__name__
+            raise InputError.of("data_quality", name, expected=f"a {kind.__name__}", found=found)
     if not incentive >= 0 or not np.isfinite(incentive):
         raise InputError.of(
             "data_quality", "incentive", expected="EUR, at least 0", found=repr(incentive)

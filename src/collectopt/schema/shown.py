@@ -36,10 +36,12 @@ def rows(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
     yield "limits", ", ".join(f"{name} {value:,g}" for name, value in limits.items())
     yield "outcomes", f"counted for {c.horizon_days} days, {c.discount_rate:g} a year"
     yield "exploring", f"{c.explore:g} of the accounts at most"
-    ways = ("agency", "court", "stop", "stages", "exploration")
+    ways = ("agency", "court", "stop", "stages", "exploration", "waits")
     there = [name for name in ways if getattr(c, name) is not None]
     if there:
         yield "also", ", ".join(f"[{name}]" for name in there)
+    if c.value.credit_standing_cost:
+        yield "credit standing", f"{c.value.credit_standing_cost:,g} {c.currency} a step"
     if c.house.tones:
         yield "table of tones", f"{len(c.house.tones)} entries"
     if c.templates:
