@@ -337,6 +337,19 @@ def test_a_run_is_added_to_the_records_and_replayed_from_them(
     words = ("replay", row["decision_id"], "--book", place / "book", "--model", place / "nba")
     code, out, _ = run(monkeypatch, capsys, *words, "--decisions", folder)
     assert (code, "The same, byte for byte." in out) == (0, True)
+    [file] = folder.iterdir()
+    kept = file.read_bytes()
+    file.chmod(0o644)
+    file.write_bytes(kept[:200] + bytes([kept[200] ^ 1]) + kept[201:])
+    code, _, err = run(monkeypatch, capsys, *words, "--decisions", folder)
+    assert (code, file.name in err) == (1, True)
+    file.write_bytes(kept)
+    pq.write_table(pq.read_table(file), file)
+    code, _, err = run(monkeypatch, capsys, *words, "--decisions", folder)
+    assert (code, "was changed" in err) == (1, True)
+    file.write_bytes(kept + b"x")
+    code, _, err = run(monkeypatch, capsys, *words, "--decisions", folder)
+    assert (code, file.name in err) == (1, True)
 
 
 def test_replay_with_a_book_that_grew_is_the_same_and_with_another_past_is_not(

@@ -181,16 +181,15 @@ def _found(decision_id: str, decisions: Path) -> _Found:
     for file in _files(decisions):
         try:
             kept = pq.ParquetFile(file)
-        except pa.ArrowException:
+            if "decision_id" not in kept.schema_arrow.names:
+                continue
+            table = pq.read_table(file, filters=pc.equal(pc.field("decision_id"), decision_id))
+            own = pq.read_table(file, filters=pc.equal(pc.field("account_id"), decision_id))
+        except (pa.ArrowException, OSError):
             broken.append(file.name)
             continue
-        if "decision_id" not in kept.schema_arrow.names:
-            continue
         looked += 1
-        wanted = pc.equal(pc.field("decision_id"), decision_id)
-        table = pq.read_table(file, filters=wanted)
         if not len(table):
-            own = pq.read_table(file, filters=pc.equal(pc.field("account_id"), decision_id))
             if len(own):
                 same_account = own["decision_id"][0].as_py()
             continue
