@@ -41,9 +41,10 @@ def forests(fitted):
 
 
 def track(forests, clock, usual, due):
-    empty = np.zeros(0)
+    empty, nodes = np.zeros(0), np.flatnonzero(forests.node["column"] >= OWN)
     return Track(
-        clock=clock.copy(), left=kernels.clock_splits(forests, 2, clock, OWN), due=due, usual=usual,
+        clock=clock.copy(), left=kernels.clock_splits(forests, nodes, clock, OWN),
+        due=due, usual=usual,
         base=np.zeros((1, len(clock))), stage=np.zeros(len(clock), dtype=np.int64),
         at=np.zeros(0, dtype=np.int64), share=empty, piece=np.zeros(0, dtype=np.int64),
         middle=empty, weight=empty, start=empty, shut=np.zeros(0, dtype=np.int64),

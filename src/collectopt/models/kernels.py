@@ -68,13 +68,11 @@ def left_of(trees: Forests, node: int, values: Any) -> Any:
 
 
 @_compiled
-def clock_splits(trees: Forests, forests: int, clock: Any, width: int) -> Any:
-    """Which bins go left at each split of the first forests on a column of ``clock``, as bits."""
-    found = np.zeros(trees.begin[forests], np.uint64)
-    for node in range(len(found)):
-        column = trees.node[node]["column"] - width
-        if 0 <= column < clock.shape[1]:
-            found[node] = left_of(trees, node, clock[:, column])
+def clock_splits(trees: Forests, nodes: Any, clock: Any, width: int) -> Any:
+    """Which bins go left at some splits, on columns of ``clock``, as bits; by node, in order."""
+    found = np.zeros(nodes[-1] + 1 if len(nodes) else 0, np.uint64)
+    for node in nodes:
+        found[node] = left_of(trees, node, clock[:, trees.node[node]["column"] - width])
     return found
 
 

@@ -195,6 +195,13 @@ class QuickPayment:
         self.start[: len(self.shut)] = self.windows.base[: self.knots]
         own = np.flatnonzero([trees is not None for trees in self.shut])
         self.number[own] = len(self.members) + np.arange(len(own))
+        self.usual_at = np.array(self.usual, dtype=np.int64)
+        self.piece_at = np.array(self.piece, dtype=np.int64)
+        self.clocked = np.zeros(0, dtype=np.int64)  # splits of the members on columns of bins
+        if self.forests is not None:
+            trees = self.forests[1]
+            own = trees.node["column"][: trees.begin[len(self.members)]]
+            self.clocked = np.flatnonzero(own >= self.columns)
         self._chances = np.zeros(len(self.piece))
         # compile now rather than at the first decision
         row = np.zeros(self.columns, dtype=np.float32)
@@ -290,24 +297,25 @@ class QuickPayment:
         clock = periods.features(offset, start, usual)
         edge = np.maximum.accumulate(np.concatenate([[0.0], periods.hi]))
         inside = (edge[None, 1:-1] <= self.asked[:, None]).sum(axis=1)
-        at = np.clip(inside, 0, len(edge) - 2)
+        at = np.minimum(inside, len(edge) - 2)
         lo, hi = edge[at], edge[at + 1]
+        part = (self.asked - lo) / np.where(hi > lo, hi - lo, 1.0)
         clock = np.ascontiguousarray(clock, dtype=np.float32)
         left = np.zeros(0, dtype=np.uint64)
         fast = self.forests is not None and len(periods) <= MOST_BINS
         if self.forests is not None and fast:
             kernels, trees = self.forests
-            left = kernels.clock_splits(trees, len(self.members), clock, self.columns)
+            left = kernels.clock_splits(trees, self.clocked, clock, self.columns)
         track = Track(
             clock=clock,
             left=left,
             due=(periods.lo - due).astype(np.float32),
-            usual=np.array(self.usual, dtype=np.int64),
+            usual=self.usual_at,
             base=np.array([m.member._table(periods, offset) for m in self.members]),  # noqa: SLF001
             stage=_stage_of_lines(periods, offset),
             at=at,
-            share=np.clip((self.asked - lo) / np.where(hi > lo, hi - lo, 1.0), 0.0, 1.0),
-            piece=np.array(self.piece, dtype=np.int64),
+            share=np.minimum(np.maximum(part, 0.0), 1.0),
+            piece=self.piece_at,
             middle=self.middle,
             weight=np.array(self.windows.weights(offset, self.knots)[0], dtype=np.float64),
             start=self.start,
