@@ -36,6 +36,7 @@ from collectopt.policy.guard import SEGMENTS
 from collectopt.policy.handover import HandoverCase, Pricing
 from collectopt.policy.ladder import FixedLadder
 from collectopt.policy.one_account import quick_accounts
+from collectopt.policy.one_asked import check_rows, priced
 from collectopt.policy.one_case import Detail, OneCase
 from collectopt.policy.one_choice import OneChoice, Picked, why
 from collectopt.policy.one_prices import QuickPrices
@@ -51,7 +52,6 @@ from collectopt.rules.state import State
 from collectopt.schema.actions import ActionKind
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
-from collectopt.schema.tables import TABLES
 from collectopt.schema.times import AsOf, to_instant
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class OneDecision:
             proceeds=len(self.effects) > 1 and self.effects[1] is not None,
         )
         names, usage, self.limits = self.setting.resources
-        self.price = _priced(names, prices)
+        self.price = priced(names, prices)
         self.paid, self.priced = self.usage @ self.price, bool(self.price.any())
         self.by_channel = _by_channel(self.setting, usage)
         cost = _by_channel(self.setting, self.actions.cost[:, None])
@@ -208,7 +208,7 @@ class OneDecision:
         people's models, columns of the caller, an agency, a court or to stop take the way by the
         ledger, which takes as long as a run for one account; the answer is the same.
         """
-        _check_rows(rows)
+        check_rows(rows)
         quick = None if self._quick is None else self._quick.record(rows, now)
         if quick is not None:
             return quick
@@ -580,42 +580,3 @@ class OneDecision:
             found = float(exploration.propensity(_ROW, action, of_it, np.array([greedy]))[0])
             chance.propensity[key] = found
         return found
-
-
-def _check_rows(rows: Any) -> None:
-    """Refuse what is no account with its rows by table."""
-    names = [table.name for table in TABLES]
-    known = isinstance(rows, Mapping) and set(rows) <= set(names)
-    if not known or not {"accounts", "invoices"} <= set(rows):
-        raise InputError.of(
-            "record",
-            "rows",
-            expected=f"rows by table: accounts and invoices, and of {names} what there is",
-            found=str(list(rows)) if isinstance(rows, Mapping) else type(rows).__name__,
-        )
-    if not hasattr(rows["accounts"], "__len__") or isinstance(rows["accounts"], Mapping):
-        return  # a frame of columns: the ledger tells what is wrong with it
-    if len(rows["accounts"]) != 1:
-        found = f"{len(rows['accounts'])} rows"
-        raise InputError.of("record", "accounts", expected="one row", found=found)
-
-
-def _priced(names: tuple[str, ...], prices: Any) -> Floats:
-    if prices is not None and not isinstance(prices, Mapping):
-        expected, found = "EUR a unit by name", type(prices).__name__
-        raise InputError.of("prepare", "prices", expected=expected, found=found)
-    given = dict(prices or {})
-    wrong = [
-        name
-        for name, price in given.items()
-        if name not in names or not isinstance(price, int | float) or not 0 <= price < math.inf
-    ]
-    if wrong:
-        raise InputError.of(
-            "prepare",
-            "prices",
-            expected=f"EUR a unit, at least 0, of what the catalogue limits: {list(names)}",
-            found=", ".join(f"{name} = {given[name]}" for name in wrong),
-            hint="Take those of the last run: decisions.prices.",
-        )
-    return np.array([float(given.get(name, 0.0)) for name in names])
