@@ -44,7 +44,6 @@ class _Pieces:
             np.flatnonzero(test(slopes.code)) for test in (np.isfinite, np.isinf)
         )
         self.code, self.of_step = slopes.code[self.step], slopes.column[self.step]
-        self.of_gone = slopes.column[self.gone]
 
     def odds(self, x: Row) -> Float:
         slopes = self.slopes
