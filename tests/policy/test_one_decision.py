@@ -72,7 +72,7 @@ def fast(policy, request):
             patch.setattr(one_row, "compiled", lambda: None)
         prepared = policy.prepare()
     assert (prepared.kernels is not None) == (request.param == "compiled")
-    assert (prepared.payment.forests is not None) == (request.param == "compiled")
+    assert (prepared.payment.fast is not None) == (request.param == "compiled")
     return prepared
 
 

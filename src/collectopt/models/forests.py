@@ -95,6 +95,53 @@ class Track(NamedTuple):
     shut: npt.NDArray[np.int64]
 
 
+class Axis(NamedTuple):
+    """What the tracks of a model have in common.
+
+    Attributes
+    ----------
+    edges, due_edges : (e,), (d,) float64
+        Of the hazard's grid.
+    middle_edges : (e - 1,) float64
+        Middles between the inner edges, within -inf and inf.
+    reach : float
+        Bins that start at or after this day are left out.
+    rates : (members, e - 1, stages) float64
+        Life tables.
+    life_stages, line_stages : (s,) float64
+        Days from the due date at which the stages of life tables and of lines begin.
+    asked : (h,) float64
+        Days asked about, the knots of the windows first.
+    weight, oldest : (k,) float64
+        What the windows weigh, and for which due dates; see `Windows`.
+    clocked : (n,) int64
+        Splits on columns of bins.
+    width, columns : int
+        Number of columns of a row, and of a bin.
+    usual, piece, middle, start, shut
+        As in :class:`Track`.
+    """
+
+    edges: npt.NDArray[np.float64]
+    due_edges: npt.NDArray[np.float64]
+    middle_edges: npt.NDArray[np.float64]
+    reach: float
+    rates: npt.NDArray[np.float64]
+    life_stages: npt.NDArray[np.float64]
+    line_stages: npt.NDArray[np.float64]
+    asked: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+    oldest: npt.NDArray[np.float64]
+    clocked: npt.NDArray[np.int64]
+    width: int
+    columns: int
+    usual: npt.NDArray[np.int64]
+    piece: npt.NDArray[np.int64]
+    middle: npt.NDArray[np.float64]
+    start: npt.NDArray[np.float64]
+    shut: npt.NDArray[np.int64]
+
+
 class Prices(NamedTuple):
     """What the actions cost an account, and which of them compete.
 

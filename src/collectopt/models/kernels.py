@@ -16,7 +16,8 @@ import numpy as np
 from collectopt.models.forests import MOST_DEPTH, Forests, Prices, Track
 
 
-def _compiled(function: Any) -> Any:
+def compiled(function: Any) -> Any:
+    """Compile a function at its first call."""
     try:
         return numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # no place to keep it: compiled anew in every process
@@ -31,7 +32,7 @@ for _i in range(64):
     _PLACE[((int(_DE_BRUIJN) << _i) & (2**64 - 1)) >> 58] = _i
 
 
-@_compiled
+@compiled
 def goes_left(trees: Forests, node: int, x: float) -> bool:
     """Side of a split that a value takes."""
     kind, limit = trees.node[node]["kind"], trees.node[node]["limit"]
@@ -42,7 +43,7 @@ def goes_left(trees: Forests, node: int, x: float) -> bool:
     return trees.known[kind - 2 + place]
 
 
-@_compiled
+@compiled
 def one(trees: Forests, forest: int, x: Any, last: float) -> float:
     """Sum of the trees of a forest for a row, (d,), with one more column, ``last``."""
     total, width = 0.0, len(x)
@@ -57,7 +58,7 @@ def one(trees: Forests, forest: int, x: Any, last: float) -> float:
     return total
 
 
-@_compiled
+@compiled
 def left_of(trees: Forests, node: int, values: Any) -> Any:
     """Which of up to 64 values go left at a split, as bits."""
     bits = np.uint64(0)
@@ -67,7 +68,7 @@ def left_of(trees: Forests, node: int, values: Any) -> Any:
     return bits
 
 
-@_compiled
+@compiled
 def clock_splits(trees: Forests, nodes: Any, clock: Any, width: int) -> Any:
     """Which bins go left at some splits, on columns of ``clock``, as bits; by node, in order."""
     found = np.zeros(nodes[-1] + 1 if len(nodes) else 0, np.uint64)
@@ -76,7 +77,7 @@ def clock_splits(trees: Forests, nodes: Any, clock: Any, width: int) -> Any:
     return found
 
 
-@_compiled
+@compiled
 def lines(trees: Forests, forest: int, x: Any, track: Track, out: Any) -> None:
     """Add the trees of a forest for the m <= 64 bins of a track, which share the columns x, (d,).
 
@@ -115,13 +116,13 @@ def lines(trees: Forests, forest: int, x: Any, track: Track, out: Any) -> None:
                 out[_PLACE[(lowest * _DE_BRUIJN) >> np.uint64(58)]] += trees.value[~node]
 
 
-@_compiled
+@compiled
 def expit(z: float) -> float:
     """Probability of log odds."""
     return 0.5 * (1.0 + math.tanh(0.5 * z))
 
 
-@_compiled
+@compiled
 def paid_before(trees: Forests, track: Track, x: Any, straight: Any, due: float, p: Any) -> float:
     """Write P(event) before each day asked about into ``p``; see `QuickPayment.before`.
 
@@ -162,7 +163,7 @@ def paid_before(trees: Forests, track: Track, x: Any, straight: Any, due: float,
     return mean / mass if mass > 0.0 else track.middle[-1]
 
 
-@_compiled
+@compiled
 def bent(trees: Forests, track: Track, k: int, x: Any, due: float, chance: float) -> float:
     """P(event) before a knot, averaged with its window."""
     if track.shut[k] < 0:
@@ -172,7 +173,7 @@ def bent(trees: Forests, track: Track, k: int, x: Any, due: float, chance: float
     return expit(w * odds + (1.0 - w) * (math.log(kept) - math.log1p(-kept)))
 
 
-@_compiled
+@compiled
 def theta(
     trees: Forests, forest: int, x: Any, common: Any, told: Any, straight: Any, out: Any
 ) -> None:
@@ -192,7 +193,7 @@ def theta(
         out[0, j] = trusted * common[0, j] + own * rest
 
 
-@_compiled
+@compiled
 def best_of_classes(
     prices: Prices, first: Any, second: Any, money: Any, allowed: Any, found: Any
 ) -> None:

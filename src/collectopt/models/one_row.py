@@ -13,16 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from collectopt.models.boosting import Trees, expit
-from collectopt.models.forests import MOST_BINS, Forests, Track, laid_out
+from collectopt.models.forests import MOST_BINS, Axis, Forests, Track, laid_out
 from collectopt.models.hazard import HazardModel
 from collectopt.models.members import Member
 from collectopt.models.payment import PaymentModel
+from collectopt.models.periods import _STAGES as LIFE_STAGES
 from collectopt.models.response import ResponseModel
 from collectopt.models.slopes import STAGES, Slopes
 from collectopt.models.slopes import _stage as _stage_of_lines
@@ -34,6 +35,8 @@ Int = npt.NDArray[np.int64]
 
 _FLOAT32, _ROW_MAJOR, _RAW, _ALL = 0, 1, 1, -1  # LightGBM's codes
 _ONE_THREAD = b"num_threads=1"
+T = TypeVar("T")
+
 _KEPT = 512  # tracks: due dates times days of the records that are asked about
 
 
@@ -145,17 +148,32 @@ class _Lines:
 
     Attributes
     ----------
-    track : Track
     data : (m, d + c) float32
         Columns of the bins; those of the row, and days from its usual ones, are still to be set.
     scores : tuple of callable
-        Sum of the trees of each member for what is in ``data``, (m,) float64; none where compiled
-        code walks them.
+        Sum of the trees of each member for what is in ``data``, (m,) float64.
+    due : (m,) float32
+        Days from the due date to each bin.
+    base : (members, m) float64
+        Log odds by the life table of each member.
+    stage : (m,) int64
+        Stage of each bin for the lines.
+    at : (h,) int64
+        Bin in which each of the days asked about lies.
+    share : (h,) float64
+        How far into it.
+    weight : (k,) float64
+        What the windows weigh.
     """
 
-    track: Track
     data: Row
     scores: tuple[Callable[[], Float], ...]
+    due: Row
+    base: Float
+    stage: Int
+    at: Int
+    share: Float
+    weight: Float
 
 
 class QuickPayment:
@@ -188,20 +206,8 @@ class QuickPayment:
             for trees in self.windows.trees[: self.knots]
         ]
         self._lines: dict[tuple[float, int], _Lines] = {}
-        shut = [trees for trees in self.shut if trees is not None]
-        self.forests = _laid_out([*(m.trees for m in self.members), *shut])
-        # the last knot has no window, nor have those that saw too few rows
-        self.start, self.number = np.zeros(self.knots), np.full(self.knots, -1, dtype=np.int64)
-        self.start[: len(self.shut)] = self.windows.base[: self.knots]
-        own = np.flatnonzero([trees is not None for trees in self.shut])
-        self.number[own] = len(self.members) + np.arange(len(own))
-        self.usual_at = np.array(self.usual, dtype=np.int64)
-        self.piece_at = np.array(self.piece, dtype=np.int64)
-        self.clocked = np.zeros(0, dtype=np.int64)  # splits of the members on columns of bins
-        if self.forests is not None:
-            trees = self.forests[1]
-            own = trees.node["column"][: trees.begin[len(self.members)]]
-            self.clocked = np.flatnonzero(own >= self.columns)
+        self._tracks: dict[tuple[float, int], Track] = {}
+        self.fast = self._compiled()
         self._chances = np.zeros(len(self.piece))
         # compile now rather than at the first decision
         row = np.zeros(self.columns, dtype=np.float32)
@@ -246,21 +252,25 @@ class QuickPayment:
         return p[-1], mean
 
     def _asked(self, x: Row, straight: Float, due: float, day: int) -> tuple[list[float], float]:
+        if self.fast is not None:
+            kernels, tracks, trees, axis = self.fast
+            track = self._tracks.get((due, day))
+            if track is None:
+                track = tracks.track_of(trees, axis, due, day)
+                _keep(self._tracks, (due, day), track)
+            last = float(np.float32(due))  # columns are float32
+            mean = kernels.paid_before(trees, track, x, straight, last, self._chances)
+            return self._chances.tolist(), mean
         known = self._lines.get((due, day))
         if known is None:
             known = self._lay(due, day)
-        if self.forests is not None and not known.scores:
-            kernels, trees = self.forests
-            last = float(np.float32(due))  # columns are float32
-            mean = kernels.paid_before(trees, known.track, x, straight, last, self._chances)
-            return self._chances.tolist(), mean
+            _keep(self._lines, (due, day), known)
         hazard = self._hazard(x, straight, known)
         total = np.zeros(len(hazard) + 1)
         np.cumsum(-np.log1p(-np.minimum(hazard, 1.0 - 1e-12)), out=total[1:])
-        track = known.track
-        below = total[track.at]
-        p = -np.expm1(-(below + track.share * (total[track.at + 1] - below)))
-        chances = self._bent(x, due, track, p)
+        below = total[known.at]
+        p = -np.expm1(-(below + known.share * (total[known.at + 1] - below)))
+        chances = self._bent(x, due, known.weight, p)
         mass = [max(b - a, 0.0) for a, b in pairwise([0.0, *chances])]
         if not sum(mass) > 0:
             return chances, float(self.middle[-1])
@@ -269,20 +279,20 @@ class QuickPayment:
     def _hazard(self, x: Row, straight: Float, known: _Lines) -> Float:
         known.data[:, : self.columns] = x
         if self.usual:
-            known.data[:, -len(self.usual) :] = known.track.due[:, None] - x[self.usual]
+            known.data[:, -len(self.usual) :] = known.due[:, None] - x[self.usual]
         odds = []
-        for base, lines, score in zip(known.track.base, straight, known.scores, strict=True):
-            odds.append(base + lines[known.track.stage] + score())
+        for base, lines, score in zip(known.base, straight, known.scores, strict=True):
+            odds.append(base + lines[known.stage] + score())
         return expit(np.mean(odds, axis=0) if len(odds) > 1 else odds[0])
 
-    def _bent(self, x: Row, due: float, track: Track, p: Float) -> list[float]:
+    def _bent(self, x: Row, due: float, weight: Float, p: Float) -> list[float]:
         """Average with the windows, as `Windows.bend` and `Bend.forward` do."""
         source, chances = p[: self.knots].tolist(), p[self.knots :].tolist()
         target = source.copy()
         for k, trees in enumerate(self.shut):
             if trees is not None:
                 trees.row[:-1], trees.row[-1] = x, due
-                odds, w = float(track.start[k]) + trees.one(), float(track.weight[k])
+                odds, w = self.windows.base[k] + trees.one(), float(weight[k])
                 target[k] = _expit(w * odds + (1.0 - w) * _logit(source[k]))
         low, high = [0.0, *source, 1.0], [0.0, *accumulate(target, max), 1.0]
         return [
@@ -300,37 +310,65 @@ class QuickPayment:
         at = np.minimum(inside, len(edge) - 2)
         lo, hi = edge[at], edge[at + 1]
         part = (self.asked - lo) / np.where(hi > lo, hi - lo, 1.0)
-        clock = np.ascontiguousarray(clock, dtype=np.float32)
-        left = np.zeros(0, dtype=np.uint64)
-        fast = self.forests is not None and len(periods) <= MOST_BINS
-        if self.forests is not None and fast:
-            kernels, trees = self.forests
-            left = kernels.clock_splits(trees, self.clocked, clock, self.columns)
-        track = Track(
-            clock=clock,
-            left=left,
+        data = np.zeros((len(periods), self.columns + clock.shape[1]), dtype=np.float32)
+        data[:, self.columns :] = clock
+        return _Lines(
+            data=data,
+            scores=tuple(m.trees.of(data) for m in self.members),
             due=(periods.lo - due).astype(np.float32),
-            usual=self.usual_at,
             base=np.array([m.member._table(periods, offset) for m in self.members]),  # noqa: SLF001
             stage=_stage_of_lines(periods, offset),
             at=at,
             share=np.minimum(np.maximum(part, 0.0), 1.0),
-            piece=self.piece_at,
-            middle=self.middle,
-            weight=np.array(self.windows.weights(offset, self.knots)[0], dtype=np.float64),
-            start=self.start,
-            shut=self.number,
+            weight=self.windows.weights(offset, self.knots)[0],
         )
-        data, scores = np.zeros((0, 0), dtype=np.float32), []
-        if not fast:
-            data = np.zeros((len(periods), self.columns + clock.shape[1]), dtype=np.float32)
-            data[:, self.columns :] = clock
-            scores = [m.trees.of(data) for m in self.members]
-        known = _Lines(track, data, tuple(scores))
-        if len(self._lines) >= _KEPT:
-            self._lines.clear()
-        self._lines[due, day] = known
-        return known
+
+    def _compiled(self) -> tuple[Any, Any, Forests, Axis] | None:
+        """Compiled code, the trees laid out for it, and what all tracks share."""
+        shut = {k: trees for k, trees in enumerate(self.shut) if trees is not None}
+        found = _laid_out([*(m.trees for m in self.members), *shut.values()])
+        grid = self.hazard.grid_
+        if found is None or len(grid.edges) + len(grid.due_edges) > MOST_BINS:
+            return None
+        from collectopt.models import tracks
+
+        kernels, trees = found
+        # the last knot has no window, nor have those that saw too few rows
+        start, weight, oldest = np.zeros((3, self.knots))
+        known, own, number = len(self.shut), [*shut], np.full(self.knots, -1, dtype=np.int64)
+        start[:known] = self.windows.base[:known]
+        oldest[:known] = self.windows.oldest[:known]
+        weight[own] = [self.windows.weight[k] for k in own]
+        number[own] = len(self.members) + np.arange(len(own))
+        inner = grid.edges[1:-1]
+        of_members = trees.node["column"][: trees.begin[len(self.members)]]
+        axis = Axis(
+            edges=grid.edges,
+            due_edges=grid.due_edges,
+            middle_edges=np.array([-np.inf, *((inner[:-1] + inner[1:]) / 2.0), np.inf]),
+            reach=self.reach,
+            rates=np.array([m.member.table.rates for m in self.members]),
+            life_stages=LIFE_STAGES,
+            line_stages=STAGES,
+            asked=self.asked,
+            weight=weight,
+            oldest=oldest,
+            clocked=np.flatnonzero(of_members >= self.columns),
+            width=self.columns,
+            columns=len(self.hazard.clock_.names),
+            usual=np.array(self.usual, dtype=np.int64),
+            piece=np.array(self.piece, dtype=np.int64),
+            middle=self.middle,
+            start=start,
+            shut=number,
+        )
+        return kernels, tracks, trees, axis
+
+
+def _keep(known: dict[tuple[float, int], T], key: tuple[float, int], value: T) -> None:
+    if len(known) >= _KEPT:
+        known.clear()
+    known[key] = value
 
 
 def _logit(p: float) -> float:
