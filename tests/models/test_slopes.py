@@ -32,7 +32,7 @@ def test_the_line_of_the_truth_is_found():
     X, days, event, daily = draw(40_000, seed=0, level=-6.0)
     model = of(1.0, n_estimators=1, learning_rate=1e-9).fit(X, days, event)
     slopes = model.members_[0].slopes
-    found = slopes.coef[-1] / slopes.scale  # no due date: the last stage
+    found = slopes.coef[-1] / slopes.pieces.scale  # no due date: the last stage
     # Fisher information of a slope in log odds: sum over the bins of p (1 - p) x^2.
     each = (np.ceil(days) * daily * (1.0 - daily))[:, None] * X.astype(float) ** 2
     error = 1.0 / np.sqrt(each.sum(axis=0))
@@ -96,8 +96,8 @@ def test_codes_get_steps_and_signs_no_line():
         X, np.minimum(days, 30.0), days < 30.0, names=["code", "signed"], categorical=["code"]
     )
     slopes = model.members_[0].slopes
-    np.testing.assert_array_equal(slopes.column, [0, 0, 0])
-    np.testing.assert_array_equal(slopes.code, [0, 1, 2])
+    np.testing.assert_array_equal(slopes.pieces.column, [0, 0, 0])
+    np.testing.assert_array_equal(slopes.pieces.code, [0, 1, 2])
     p = model.predict_cumulative(np.array([[0, 0], [1, 0], [2, 0], [np.nan, 0]]), [10.0])[:, 0]
     assert p[0] < p[2] < p[1]
     assert np.isfinite(p).all()
@@ -126,7 +126,7 @@ def test_a_column_without_any_value_has_no_slope():
     X, days, event, _ = draw(400, seed=5)
     X[:, 2] = np.nan
     model = of(30.0).fit(X, days, event)
-    assert 2 not in model.members_[0].slopes.column
+    assert 2 not in model.members_[0].slopes.pieces.column
 
 
 def test_two_memories_stand_side_by_side():

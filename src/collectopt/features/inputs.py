@@ -60,7 +60,7 @@ class Inputs:
             "open_claim": _open_claims(snapshot.claims),
             "account": _accounts(ledger, codes),
             "claim": _claims(timeline.claims, codes),
-            "settlement": _settlements(ledger),
+            "settlement": settlement_table(ledger),
             "payment": _payments(timeline.payments),
             "contact": _contacts(raw["contacts"], codes),
             "response": _responses(timeline.responses, raw["contacts"]),
@@ -157,7 +157,8 @@ def _claims(claims: pa.Table, codes: Mapping[str, pa.Array]) -> pa.Table:
     )
 
 
-def _settlements(ledger: Ledger) -> pa.Table:
+def settlement_table(ledger: Ledger) -> pa.Table:
+    """Give the settlements with numbers of accounts and invoices, and local days."""
     found = ledger.timeline.settlements
     zones = ledger.zones.take(found["account"].combine_chunks())
     wall = local_time(found["known_at"].combine_chunks(), zones)

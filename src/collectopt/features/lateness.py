@@ -6,7 +6,12 @@ that a credit note settled say nothing about paying and are left out.
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from collectopt.features.definition import Facts, Family, Feature, Step, Unit
+from collectopt.features.inputs import settlement_table
+from collectopt.schema.ledger import Ledger
+from collectopt.schema.sql import query
 
 # Balance of a claim after each instant at which something of it was settled or reopened.
 BALANCES = Step(
@@ -60,6 +65,28 @@ PARTS = Facts(
     """,
     needs=(BALANCES,),
 )
+
+
+def settled_spells(ledger: Ledger) -> pa.Table:
+    """Look up when each claim was settled: known <= time < reopened (null: still).
+
+    Returns
+    -------
+    pyarrow.Table
+        acc and inv (numbers of the account and the invoice), known and reopened (microseconds
+        since 1970), cash (false: settled by a credit note), late (days after the due date);
+        by claim and time.
+    """
+    claims = ledger.timeline.claims
+    due = claims["due_on"].cast(pa.int32())
+    claim = pa.table({"inv": claims["invoice"], "due": due, "cents": claims["cents"]})
+    return query(
+        f"WITH {BALANCES.name} AS ({BALANCES.sql})"
+        f" SELECT acc, inv, known, reopened, cash, CAST(late AS DOUBLE) AS late"
+        f" FROM ({SETTLED.sql}) AS s ORDER BY inv, known",
+        {"settlement": settlement_table(ledger), "claim": claim},
+    )
+
 
 _SOURCES = ("invoices.due_on", "invoices.amount", "payments.paid_at", "payments.amount")
 _PAID = "FILTER (WHERE NOT is_open)"

@@ -57,6 +57,16 @@ class FeatureMatrix:
         kept = {name: self.categories[name] for name in names if name in self.categories}
         return FeatureMatrix(values, tuple(names), kept)
 
+    def take(self, part: slice) -> FeatureMatrix:
+        """Give some rows."""
+        return FeatureMatrix(self.values[part], self.names, self.categories)
+
+    def with_column(self, name: str, column: npt.ArrayLike) -> FeatureMatrix:
+        """Put one more column of numbers, (n,), behind the others."""
+        values = np.column_stack([self.values, np.asarray(column, dtype=np.float32)])
+        values.flags.writeable = False
+        return FeatureMatrix(values, (*self.names, name), self.categories)
+
     @property
     def categorical(self) -> tuple[int, ...]:
         """Positions of the categorical columns."""

@@ -12,6 +12,8 @@ from collectopt.features.definition import CHANNEL, NEVER, Feature, Unit
 #: Name of the one entry that collects the clock of a forecast; its value is the local
 #: days until the due date of the claim in question.
 TIME = "time"
+#: Column that a model of payments adds: the days late to expect of a claim.
+EXPECTED = "late_expected"
 #: Columns that :func:`sentence` likes to know of a row, whatever the model looks at.
 CONTEXT = ("settled_n", "matured_n", "contacts_n")
 
@@ -124,6 +126,11 @@ PHRASES: Mapping[str, Phrase] = {
     ),
     "late_recent": Phrase(
         "Lately paid {d} late", zero="Lately paid on the due day", negative="Lately paid {d} early"
+    ),
+    EXPECTED: Phrase(
+        "Pays claims like this one {d} late",
+        zero="Pays claims like this one on the due day",
+        negative="Pays claims like this one {d} early",
     ),
     "late_trend": Phrase(
         "Pays {d} later than it used to",
@@ -247,8 +254,8 @@ _TOPICS: Mapping[str, str] = {
         "calendar": "day_of_month weekday month",
         "payday": "payday_offset payday_strength",
         "lateness": "late_mean late_median late_sd late_max late_last late_share late_share_30 "
-        "late_recent late_mean_open on_time_rate on_time_lift on_time_excess paid_10_rate "
-        "paid_10_lift paid_10_excess paid_30_rate paid_30_lift paid_30_excess",
+        "late_recent late_expected late_mean_open on_time_rate on_time_lift on_time_excess "
+        "paid_10_rate paid_10_lift paid_10_excess paid_30_rate paid_30_lift paid_30_excess",
         "customer": "customer_n customer_late_rate customer_late_lift",
         "history": "settled_n no_settled matured_n payments_n claims_n claims_365 billed_365 "
         "first_claim tenure",
@@ -328,7 +335,8 @@ def sentence(name: str, value: float | str, context: Mapping[str, float] | None 
     stem = name if declared is None else declared.name
     phrase = PHRASES.get(stem)
     channel = "" if declared is None else name.removeprefix(declared.name.removesuffix(CHANNEL))
-    unit = Unit.DAYS if name == TIME else Unit.NUMBER if declared is None else declared.unit
+    of_models = name in {TIME, EXPECTED}
+    unit = Unit.DAYS if of_models else Unit.NUMBER if declared is None else declared.unit
     if phrase is None:
         shown = value if isinstance(value, str) else _show(value, unit)
         return f"{_title(name, declared)} is {shown}"

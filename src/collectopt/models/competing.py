@@ -15,15 +15,14 @@ from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features.engine import compute
 from collectopt.models.ends import ENDS, End, EndsForecast, behind, first_ends, incidence
 from collectopt.models.hazard import HazardModel
+from collectopt.models.inputs import LEFT_OUT, learnable
 from collectopt.models.labels import Level, due_offsets, landmarks
 from collectopt.models.payment import (
     _ALL,
-    LEFT_OUT,
     HazardOptions,
     _enum,
     _is_open,
     _local_days,
-    learnable,
 )
 from collectopt.models.periods import blocks
 from collectopt.schema.horizons import Horizon

@@ -39,25 +39,25 @@ class PaymentLines:
 
 class _Pieces:
     def __init__(self, slopes: Slopes) -> None:
-        self.slopes = slopes
+        self.slopes, pieces = slopes, slopes.pieces
         self.step, self.gone = (
-            np.flatnonzero(test(slopes.code)) for test in (np.isfinite, np.isinf)
+            np.flatnonzero(test(pieces.code)) for test in (np.isfinite, np.isinf)
         )
-        self.code, self.of_step = slopes.code[self.step], slopes.column[self.step]
+        self.code, self.of_step = pieces.code[self.step], pieces.column[self.step]
 
     def odds(self, x: Row) -> Float:
-        slopes = self.slopes
+        slopes, pieces = self.slopes, self.slopes.pieces
         known = x.astype(np.float64)
-        value = known[slopes.column]
+        value = known[pieces.column]
         missing = np.isnan(value)
         if missing.any():
-            np.copyto(value, slopes.usual, where=missing)
-        np.maximum(value, slopes.low, out=value)
-        np.minimum(value, slopes.high, out=value)
+            np.copyto(value, pieces.usual, where=missing)
+        np.maximum(value, pieces.low, out=value)
+        np.minimum(value, pieces.high, out=value)
         value[self.step] = known[self.of_step] == self.code
         value[self.gone] = missing[self.gone]
-        value -= slopes.mean
-        value /= slopes.scale
+        value -= pieces.mean
+        value /= pieces.scale
         return np.asarray((slopes.coef * value).sum(axis=1) + slopes.level)
 
 

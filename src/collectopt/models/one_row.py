@@ -222,7 +222,7 @@ class QuickPayment:
         for k, member in enumerate(self.members):
             slopes = member.slopes
             if slopes is not None:
-                pieces = slopes._pieces(X)  # noqa: SLF001 - the same model
+                pieces = slopes.pieces.of(X)
                 for i in range(len(X)):
                     found[i, k] = (slopes.coef * pieces[i]).sum(axis=1) + slopes.level
         return found

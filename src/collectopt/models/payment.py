@@ -15,7 +15,10 @@ import numpy.typing as npt
 from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features.engine import compute
 from collectopt.features.matrix import FeatureMatrix
+from collectopt.features.words import EXPECTED
+from collectopt.models.expected import ExpectedLateness, Past
 from collectopt.models.hazard import MAX_PERIODS, HazardModel
+from collectopt.models.inputs import LEFT_OUT, engine_names, inputs, learnable
 from collectopt.models.labels import (
     Durations,
     Event,
@@ -47,7 +50,7 @@ _ALL = 200.0  # years
 #: which see part of the rows only, half as much.
 LARGE = 5000
 #: Features that say when, seen from the due date, the account usually pays.
-USUAL = ("late_recent", "late_last")
+USUAL = ("late_recent", "late_last", EXPECTED)
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,8 @@ class _Head:
         Codes of the categorical ones.
     sharing : Sharing
         How much of the open amount comes in.
+    expected : ExpectedLateness or None
+        What gives the lateness to expect, where it is one of the features.
     """
 
     hazard: HazardModel
@@ -144,6 +149,10 @@ class _Head:
     names: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
     sharing: Sharing
+    expected: ExpectedLateness | None
+
+    def past(self, ledger: Ledger) -> Past | None:
+        return None if self.expected is None else self.expected.past(ledger)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +174,8 @@ class Training:
     start : (n,) datetime64[D]
         Local day of each row.
     windows : Windows
+    expected : ExpectedLateness or None
+        What gave the last column of the matrix.
     """
 
     matrix: FeatureMatrix
@@ -174,6 +185,7 @@ class Training:
     due: Float
     start: npt.NDArray[np.datetime64]
     windows: Windows
+    expected: ExpectedLateness | None
 
 
 @dataclass(frozen=True)
@@ -293,7 +305,7 @@ class PaymentModel:
                 hint="Choose a later as_of, or check issued_on.",
             )
         outcome, share = outcomes(rows, self.event, level, as_of, SHARE_DAYS)
-        matrix = self._columns(compute(rows, self.features))
+        matrix, expected = self._columns(rows, as_of, level)
         due = due_offsets(rows)
         day = _local_days(rows)
         events = _distinct(rows, day, outcome)
@@ -307,7 +319,7 @@ class PaymentModel:
             trust=1.0 if events >= LARGE else 0.5,
             haste=self.options.haste,
         )
-        return Training(matrix, outcome, events, share, due, day, windows)
+        return Training(matrix, outcome, events, share, due, day, windows, expected)
 
     def predict(
         self,
@@ -353,16 +365,15 @@ class PaymentModel:
         head = self._head(level)
         if _enum(Level, level, "level") is Level.INVOICE and snapshot.rows["invoice"].null_count:
             snapshot = snapshot.to_invoice_level()
+        past = head.past(snapshot.ledger)
         n, asked = len(snapshot), _Asked(tuple(wanted), tuple(float(q) for q in quantiles))
         p, days = np.zeros((n, len(wanted))), np.full((n, len(asked.quantiles)), np.inf)
         share, never, amount = np.zeros((n, len(wanted))), np.zeros(n), np.zeros(n)
         for part in blocks(n, _BLOCK):
             whole = part == slice(0, n)
             piece = snapshot if whole else snapshot.take(np.arange(part.start, part.stop))
-            if matrix is None:
-                values = compute(piece, head.names, head.categories).values
-            else:
-                values = matrix.select(head.names).values[part]
+            given = None if matrix is None else matrix.take(part)
+            values = inputs(piece, head.names, head.categories, past, given).values
             found = self._block(head, piece, values, asked, Level(level))
             p[part], days[part], share[part], never[part] = found
             amount[part] = open_cents(piece, level) / 100.0
@@ -380,7 +391,7 @@ class PaymentModel:
     def inputs(self, level: str) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
         """Features that ``predict`` needs at a level, and the codes of the categorical ones."""
         head = self._head(level)
-        return head.names, head.categories
+        return engine_names(head.names), head.categories
 
     def save(self, directory: str | Path) -> None:
         """Write the model into a directory: JSON, which holds LightGBM's text of the trees."""
@@ -402,6 +413,7 @@ class PaymentModel:
                     "names": head.names,
                     "categories": head.categories,
                     "sharing": head.sharing.to_json(),
+                    "expected": None if head.expected is None else head.expected.to_json(),
                 }
                 for level, head in self._heads.items()
             },
@@ -440,6 +452,9 @@ class PaymentModel:
                     tuple(head["names"]),
                     categories,
                     Sharing.from_json(head["sharing"]),
+                    None
+                    if head["expected"] is None
+                    else ExpectedLateness.from_json(head["expected"]),
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable PaymentModel in {path}: {error}") from error
@@ -482,10 +497,22 @@ class PaymentModel:
             seed=self.seed,
         )
         categories = {name: tuple(values) for name, values in matrix.categories.items()}
-        return _Head(hazard, data.windows, matrix.names, categories, sharing)
+        return _Head(hazard, data.windows, matrix.names, categories, sharing, data.expected)
 
-    def _columns(self, matrix: FeatureMatrix) -> FeatureMatrix:
-        return learnable(matrix, LEFT_OUT if self.features is None else frozenset())
+    def _columns(
+        self, rows: Snapshot, as_of: AsOf, level: Level
+    ) -> tuple[FeatureMatrix, ExpectedLateness | None]:
+        """Features to learn from, and what gives the last of them: it is about single claims."""
+        wanted, expected = self.features, None
+        matrix = learnable(
+            compute(rows, None if wanted is None else engine_names(wanted)),
+            LEFT_OUT if wanted is None else frozenset(),
+        )
+        if level is Level.INVOICE and (wanted is None or EXPECTED in wanted):
+            expected = ExpectedLateness.fit(rows.ledger, as_of, years=self.years)
+        if expected is None:
+            return matrix, None
+        return matrix.with_column(EXPECTED, expected.past(rows.ledger).of(rows)), expected
 
     def _block(
         self, head: _Head, rows: Snapshot, X: Matrix, asked: _Asked, level: Level
@@ -519,32 +546,6 @@ class PaymentModel:
         never[over] = 0.0 if self.event is Event.FULL else 1.0
         share[over] = p[over]
         return p, days, share, never
-
-
-#: Features that follow the times of the whole book: for an account without a history they say when
-#: it was, not who pays. What an account adds to them is in the lifts.
-LEFT_OUT = frozenset(
-    {
-        "book_on_time_rate",
-        "segment_on_time_rate",
-        "on_time_rate",
-        "paid_10_rate",
-        "paid_30_rate",
-        "customer_late_rate",
-    }
-)
-
-
-def learnable(matrix: FeatureMatrix, left_out: frozenset[str] = LEFT_OUT) -> FeatureMatrix:
-    """Leave out the columns that are constant here, and those of ``left_out``."""
-    kept = []
-    for i, name in enumerate(matrix.names):
-        column = matrix.values[:, i]
-        known = column[~np.isnan(column)]
-        varies = len(known) and (known.min() < known.max() or len(known) < len(column))
-        if varies and name not in left_out:
-            kept.append(name)
-    return matrix.select(kept or matrix.names[:1])
 
 
 def _enum(kind: type[E], value: str | E, name: str, table: str = "PaymentModel") -> E:

@@ -18,6 +18,7 @@ from collectopt.features.engine import compute
 from collectopt.features.words import CONTEXT, TIME, sentence, topic
 from collectopt.models.attribution import attribute
 from collectopt.models.boosting import expit
+from collectopt.models.inputs import engine_names, inputs
 from collectopt.models.labels import Level, due_offsets
 from collectopt.models.payment import PaymentModel, _is_open, _local_days
 from collectopt.models.periods import blocks
@@ -94,11 +95,13 @@ def reasons(
     if kind is Level.INVOICE and snapshot.rows["invoice"].null_count:
         snapshot = snapshot.to_invoice_level()
     more = tuple(name for name in CONTEXT if name not in head.names)
-    matrix = compute(snapshot, (*head.names, *more), head.categories)
+    matrix = compute(snapshot, (*engine_names(head.names), *more), head.categories)
     chance = model.predict(
         snapshot, horizons=(str(wanted),), level=level, quantiles=(), matrix=matrix
     ).p_paid[:, 0]
-    used, due = matrix.select(head.names), due_offsets(snapshot)
+    past = head.past(snapshot.ledger)
+    used = inputs(snapshot, head.names, head.categories, past, matrix)
+    due = due_offsets(snapshot)
     X = np.asarray(used.values)
     ahead = due + wanted.days if wanted.from_due else np.full(len(snapshot), float(wanted.days))
     asked = np.flatnonzero(_is_open(snapshot, kind) & (ahead > 0.0))

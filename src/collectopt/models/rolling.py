@@ -12,6 +12,7 @@ import numpy.typing as npt
 from collectopt.exceptions import InputError
 from collectopt.features.engine import compute
 from collectopt.features.matrix import FeatureMatrix
+from collectopt.models.inputs import engine_names
 from collectopt.models.labels import Event, Level, due_offsets, landmarks, outcomes, watched
 from collectopt.models.payment import PaymentModel, Training
 from collectopt.schema.horizons import Horizon
@@ -117,7 +118,7 @@ class Fold:
             horizons=tuple(str(h) for h in search.horizons),
             training=training,
             rows=rows,
-            matrix=compute(rows, training.matrix.names, training.matrix.categories),
+            matrix=compute(rows, engine_names(training.matrix.names), training.matrix.categories),
             account=rows.rows["account"].to_numpy().astype(np.int64),
             paid=paid,
             weight=weight,

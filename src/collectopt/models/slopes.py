@@ -7,6 +7,7 @@ lines and add what is not straight.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -32,8 +33,8 @@ _ROUNDS = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Slopes:
-    """Log odds that the columns add, by stage (and once more for rows without a due date).
+class Pieces:
+    """How columns are cut into standardised pieces: values, steps of codes, what is missing.
 
     Attributes
     ----------
@@ -45,9 +46,6 @@ class Slopes:
         Ends of a value, and what stands in for a missing one.
     mean, scale : (k,) float64
         Of the pieces, before they are weighed.
-    coef : (len(STAGES) + 2, k) float64
-    level : (len(STAGES) + 2,) float64
-        Log odds of a row that is average in all.
     """
 
     column: Int
@@ -57,6 +55,88 @@ class Slopes:
     usual: Float
     mean: Float
     scale: Float
+
+    @classmethod
+    def choose(
+        cls, X: Matrix, codes: AbstractSet[int], without: AbstractSet[int] = frozenset()
+    ) -> Self:
+        """Choose the pieces of some rows.
+
+        Parameters
+        ----------
+        X : (n, d) float32
+        codes : set of int
+            Columns that hold codes.
+        without : set of int
+            Columns that get no pieces.
+        """
+        column: list[int] = []
+        code: list[float] = []
+        ends: list[Float] = []
+        for k in range(X.shape[1]):
+            known = X[~np.isnan(X[:, k]), k].astype(np.float64)
+            if k in without or not len(known):
+                continue
+            own = _steps(known) if k in codes else [np.nan]
+            if len(known) < len(X):
+                own = [*own, np.inf]
+            code += own
+            column += [k] * len(own)
+            ends += [np.quantile(known, [_TAIL, 1.0 - _TAIL, 0.5])] * len(own)
+        size = len(column)
+        low, high, usual = np.array(ends, dtype=np.float64).reshape(-1, 3).T
+        blank = cls(
+            np.array(column, dtype=np.int64),
+            np.array(code, dtype=np.float64),
+            low,
+            high,
+            usual,
+            mean=np.zeros(size),
+            scale=np.ones(size),
+        )
+        pieces = blank.of(X)
+        spread = pieces.std(axis=0)
+        scale = np.where(spread > 0.0, spread, 1.0)
+        # Rare steps and rare missing values get no large slope for being rare.
+        scale[~np.isnan(blank.code)] += 0.05
+        return replace(blank, mean=pieces.mean(axis=0), scale=scale)
+
+    def of(self, X: Matrix) -> Float:
+        """Cut rows into standardised pieces, (n, k)."""
+        value = X[:, self.column].astype(np.float64)
+        missing = np.isnan(value)
+        out = np.clip(np.where(missing, self.usual, value), self.low, self.high)
+        step, gone = np.isfinite(self.code), np.isinf(self.code)
+        out[:, step] = value[:, step] == self.code[step]
+        out[:, gone] = missing[:, gone]
+        # In this order sums over the pieces are alike for one row and for many.
+        return np.ascontiguousarray((out - self.mean) / self.scale, dtype=np.float64)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {name: value.tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` gave."""
+        column = np.array(content["column"], dtype=np.int64)
+        names = [name for name in cls.__dataclass_fields__ if name != "column"]
+        return cls(column, *(np.array(content[name], dtype=np.float64) for name in names))
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Log odds that the columns add, by stage (and once more for rows without a due date).
+
+    Attributes
+    ----------
+    pieces : Pieces
+    coef : (len(STAGES) + 2, k) float64
+    level : (len(STAGES) + 2,) float64
+        Log odds of a row that is average in all.
+    """
+
+    pieces: Pieces
     coef: Float
     level: Float
 
@@ -94,66 +174,19 @@ class Slopes:
         """
         rows = np.unique(bins.periods.row)
         kept = rows[:: -(-len(rows) // _MOST)]
-        self = cls._blank(X[kept], set(categorical), set(without))
+        pieces = Pieces.choose(X[kept], set(categorical), set(without))
         used = np.isin(bins.periods.row, kept)
         seen = bins.take(used)
         place = np.searchsorted(kept, seen.periods.row)
-        cell = place * len(self.coef) + _stage(seen.periods, offset)
-        pieces = np.column_stack([self._pieces(X[kept]), np.ones(len(kept))])
-        found = _common_and_own(pieces, cell, seen, base[used], ridge)
-        return replace(self, coef=found[:, :-1], level=found[:, -1])
-
-    @classmethod
-    def _blank(cls, X: Matrix, codes: set[int], without: set[int]) -> Self:
-        """Choose the pieces; no slopes yet."""
-        column: list[int] = []
-        code: list[float] = []
-        ends: list[Float] = []
-        for k in range(X.shape[1]):
-            known = X[~np.isnan(X[:, k]), k].astype(np.float64)
-            if k in without or not len(known):
-                continue
-            own = _steps(known) if k in codes else [np.nan]
-            if len(known) < len(X):
-                own = [*own, np.inf]
-            code += own
-            column += [k] * len(own)
-            ends += [np.quantile(known, [_TAIL, 1.0 - _TAIL, 0.5])] * len(own)
-        size, stages = len(column), len(STAGES) + 2
-        low, high, usual = np.array(ends, dtype=np.float64).reshape(-1, 3).T
-        blank = cls(
-            np.array(column, dtype=np.int64),
-            np.array(code, dtype=np.float64),
-            low,
-            high,
-            usual,
-            mean=np.zeros(size),
-            scale=np.ones(size),
-            coef=np.zeros((stages, size)),
-            level=np.zeros(stages),
-        )
-        pieces = blank._pieces(X)
-        spread = pieces.std(axis=0)
-        scale = np.where(spread > 0.0, spread, 1.0)
-        # Rare steps and rare missing values get no large slope for being rare.
-        scale[~np.isnan(blank.code)] += 0.05
-        return replace(blank, mean=pieces.mean(axis=0), scale=scale)
-
-    def _pieces(self, X: Matrix) -> Float:
-        """Standardised pieces of the rows, (n, k)."""
-        value = X[:, self.column].astype(np.float64)
-        missing = np.isnan(value)
-        out = np.clip(np.where(missing, self.usual, value), self.low, self.high)
-        step, gone = np.isfinite(self.code), np.isinf(self.code)
-        out[:, step] = value[:, step] == self.code[step]
-        out[:, gone] = missing[:, gone]
-        # In this order sums over the pieces are alike for one row and for many.
-        return np.ascontiguousarray((out - self.mean) / self.scale, dtype=np.float64)
+        cell = place * (len(STAGES) + 2) + _stage(seen.periods, offset)
+        Z = np.column_stack([pieces.of(X[kept]), np.ones(len(kept))])
+        found = _common_and_own(Z, cell, seen, base[used], ridge)
+        return cls(pieces, found[:, :-1], found[:, -1])
 
     def score(self, X: Matrix, periods: Periods, offset: Float | None) -> Float:
         """Log odds that the columns of its row add to each bin, (m,)."""
         # Row by row alike, whatever the number of rows is: a matrix product may not be.
-        pieces = self._pieces(X)
+        pieces = self.pieces.of(X)
         by_stage = (
             np.stack([(pieces * coef).sum(axis=1) for coef in self.coef], axis=1) + self.level
         )
@@ -161,22 +194,22 @@ class Slopes:
 
     def terms(self, X: Matrix, periods: Periods, offset: Float | None) -> tuple[Float, Float]:
         """Give :meth:`score` in parts: of an average row (m,), and of each column (m, d)."""
-        pieces, stage = self._pieces(X), _stage(periods, offset)
+        pieces, stage = self.pieces.of(X), _stage(periods, offset)
         added = np.zeros((len(periods), X.shape[1]))
-        for k, column in enumerate(self.column):
+        for k, column in enumerate(self.pieces.column):
             added[:, column] += self.coef[stage, k] * pieces[periods.row, k]
         return self.level[stage], added
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {name: value.tolist() for name, value in vars(self).items()}
+        own = {"coef": self.coef.tolist(), "level": self.level.tolist()}
+        return self.pieces.to_json() | own
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` gave."""
-        column = np.array(content["column"], dtype=np.int64)
-        names = [name for name in cls.__dataclass_fields__ if name != "column"]
-        return cls(column, *(np.array(content[name], dtype=np.float64) for name in names))
+        coef, level = (np.array(content[name], dtype=np.float64) for name in ("coef", "level"))
+        return cls(Pieces.from_json(content), coef, level)
 
 
 def _steps(known: Float) -> list[float]:

@@ -1,0 +1,293 @@
+"""How late a claim is expected: what it is like, and how late its account paid given that.
+
+The mean of an account's past lateness mixes the account up with its claims: whoever was sent paper
+so far looks later than it will be with e-mail. Here the lateness of a claim is the sum of what its
+own columns say, of what its account adds, and of noise: a linear mixed model (Laird and Ware 1982,
+*Random-Effects Models for Longitudinal Data*), whose variances are found by EM. What an account
+adds is pulled to 0 by how little is known of it, and comes from what it settled before the moment
+that is asked about. Where columns of the claims explain nothing there is nothing to mend, and no
+model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.stats import f as f_distribution
+
+from collectopt.features.lateness import settled_spells
+from collectopt.models.slopes import Pieces
+from collectopt.schema.ledger import Ledger
+from collectopt.schema.snapshot import Snapshot
+from collectopt.schema.times import DAY_US, AsOf, to_instant
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+#: Days from the due date between which lateness counts; beyond them it counts as if there.
+EARLIEST, LATEST = -30.0, 60.0
+#: Days for which a settled claim counts for its account.
+MEMORY = 730
+#: What columns of the claims must explain of the noise, and how surely, or there is no model.
+SHARE, LEVEL = 0.02, 0.01
+_NEEDED, _MOST = 200, 100_000  # claims of accounts that have several; claims that a fit looks at
+_RIDGE, _ROUNDS = 1.0, 100
+_MILLI = 1000.0
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedLateness:
+    """A mixed model of the days between the due date and the payment of a claim.
+
+    Attributes
+    ----------
+    texts : mapping of str to tuple of str
+        Texts behind the codes of each column of the claims that holds texts.
+    pieces : Pieces
+        How the columns are cut.
+    coef : (k,) float64
+        Days that each piece adds.
+    level : float
+        Days of an average claim of an average account.
+    noise, between : float
+        Variance within and between accounts, days squared.
+    """
+
+    texts: Mapping[str, tuple[str, ...]]
+    pieces: Pieces
+    coef: Float
+    level: float
+    noise: float
+    between: float
+
+    @classmethod
+    def fit(cls, ledger: Ledger, cut: AsOf, *, years: float) -> Self | None:
+        """Learn from the claims whose lateness was known at the cut.
+
+        Parameters
+        ----------
+        ledger : Ledger
+        cut : str, date, aware datetime
+            Nothing known at or after it is looked at.
+        years : float
+            How far back the due dates reach.
+
+        Returns
+        -------
+        ExpectedLateness or None
+            None where accounts have too few claims, or claims of an account do not differ in a
+            way that tells.
+        """
+        known = _Lateness.known(ledger, cut, years)
+        _, group, count = np.unique(known.account, return_inverse=True, return_counts=True)
+        thin = -(-len(group) // _MOST) if len(group) else 1
+        used = np.flatnonzero(group % thin == 0)  # whole accounts
+        if (count[group[used]] > 1).sum() < _NEEDED:
+            return None
+        late, group = known.late[used], np.unique(group[used], return_inverse=True)[1]
+        texts = _texts(ledger, known.claim)
+        X, codes = _columns(ledger, texts)
+        pieces = Pieces.choose(X[known.claim[used]], codes)
+        Z = pieces.of(X[known.claim[used]])
+        found, plain = Mixed.fit(Z, late, group), Mixed.fit(Z[:, :0], late, group)
+        share = 1.0 - found.noise / plain.noise
+        free = len(late) - group.max() - 1 - Z.shape[1]
+        if share < SHARE or free < 1:
+            return None
+        ratio = share / Z.shape[1] / ((1.0 - share) / free)
+        if f_distribution.sf(ratio, Z.shape[1], free) > LEVEL:
+            return None
+        return cls(texts, pieces, found.coef, found.level, found.noise, found.between)
+
+    def past(self, ledger: Ledger) -> Past:
+        """Work out what each account of a ledger adds, at any time."""
+        usual = self.level + self.pieces.of(_columns(ledger, self.texts)[0]) @ self.coef
+        spells = settled_spells(ledger).filter(pc.field("cash"))
+        place, claim = _places(ledger, spells["inv"])
+        known = spells["known"].to_numpy()[place]
+        gone = pc.fill_null(spells["reopened"], np.iinfo(np.int64).max).to_numpy()[place]
+        account = spells["acc"].to_numpy().astype(np.int64)[place]
+        own = np.clip(spells["late"].to_numpy()[place], EARLIEST, LATEST) - usual[claim]
+        # whole numbers: a sum does not depend on what else is summed up
+        milli = np.round(own * _MILLI).astype(np.int64)
+        one = np.ones(len(milli), dtype=np.int64)
+        time = np.r_[known, np.minimum(gone, known + MEMORY * DAY_US)]
+        order = np.lexsort((time, np.r_[account, account]))
+        total = np.zeros((len(time) + 1, 2), dtype=np.int64)
+        added = np.stack([np.r_[one, -one], np.r_[milli, -milli]], axis=1)
+        np.cumsum(added[order], axis=0, out=total[1:])
+        times = np.unique(time)
+        key = np.r_[account, account][order] * (len(times) + 1) + np.searchsorted(
+            times, time[order]
+        )
+        return Past(usual, key, total, times, self.noise, self.between)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        rest = {name: getattr(self, name) for name in ("level", "noise", "between")}
+        pieces = self.pieces.to_json()
+        return {"texts": dict(self.texts), "pieces": pieces, "coef": self.coef.tolist(), **rest}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` gave."""
+        return cls(
+            {name: tuple(texts) for name, texts in content["texts"].items()},
+            Pieces.from_json(content["pieces"]),
+            np.array(content["coef"], dtype=np.float64),
+            *(float(content[name]) for name in ("level", "noise", "between")),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What the claims of a ledger say, and what its accounts have shown by any time.
+
+    Attributes
+    ----------
+    usual : (c,) float64
+        Days late by the columns of each claim of the timeline.
+    key : (e,) int64
+        Account and rank of the time of each change of the sums, rising.
+    total : (e + 1, 2) int64
+        Number of claims that count, and thousandths of days that they were later than usual.
+    times : (t,) int64
+        Times of the changes, microseconds since 1970.
+    noise, between : float
+        As in :class:`ExpectedLateness`.
+    """
+
+    usual: Float
+    key: Int
+    total: Int
+    times: Int
+    noise: float
+    between: float
+
+    def of(self, snapshot: Snapshot) -> Float:
+        """Give the days late to expect of the claim that each row names, (n,); nan without one."""
+        asked = snapshot.rows["as_of"].cast(pa.int64()).to_numpy()
+        whose = snapshot.rows["account"].to_numpy().astype(np.int64) * (len(self.times) + 1)
+        first = np.searchsorted(self.key, whose)
+        until = np.searchsorted(self.key, whose + np.searchsorted(self.times, asked))
+        count, milli = (self.total[until] - self.total[first]).T
+        added = self.between * (milli / _MILLI) / (self.noise + self.between * count)
+        place, claim = _places(snapshot.ledger, snapshot.rows["invoice"])
+        out = np.full(len(snapshot), np.nan)
+        out[place] = self.usual[claim] + added[place]
+        return out
+
+
+class Mixed(NamedTuple):
+    """Slopes, level, and both variances of a linear mixed model with one level a group."""
+
+    coef: Float
+    level: float
+    noise: float
+    between: float
+
+    @classmethod
+    def fit(cls, Z: Float, y: Float, group: Int) -> Self:
+        """Fit by EM, the slopes under a small ridge.
+
+        Parameters
+        ----------
+        Z : (n, k) float64
+            Standardised columns.
+        y : (n,) float64
+        group : (n,) int64
+            0, 1, ..., none left out.
+        """
+        Z = np.column_stack([Z, np.ones(len(Z))])
+        count = np.bincount(group).astype(np.float64)
+        means = np.column_stack([np.bincount(group, z) / count for z in Z.T])
+        middle = np.bincount(group, y) / count
+        gram, right = Z.T @ Z, Z.T @ y
+        ridge = np.diag([*np.full(Z.shape[1] - 1, _RIDGE), 0.0])
+        noise = between = 0.5 * float(y.var()) + 1e-9
+        for _ in range(_ROUNDS):
+            kept = count * between / (noise + count * between)
+            own = (count * kept)[:, None] * means
+            b = np.linalg.solve(gram - own.T @ means + ridge, right - own.T @ middle)
+            added, unsure = kept * (middle - means @ b), between * (1.0 - kept)
+            last = noise + between, between
+            noise = float(np.mean((y - Z @ b - added[group]) ** 2 + unsure[group])) + 1e-9
+            between = float(np.mean(added**2 + unsure)) + 1e-9
+            if abs(noise + between - last[0]) + abs(between - last[1]) < 1e-5 * last[0]:
+                break
+        return cls(b[:-1].astype(np.float64), float(b[-1]), noise, between)
+
+
+class _Lateness(NamedTuple):
+    """Claims that are so old that their lateness is known, whatever it was."""
+
+    claim: Int  # place in the timeline
+    account: Int
+    late: Float  # days, within EARLIEST and LATEST
+
+    @classmethod
+    def known(cls, ledger: Ledger, cut: AsOf, years: float) -> Self:
+        moment = int(to_instant(cut, ledger.timezone).astype("datetime64[us]").astype(np.int64))
+        claims = ledger.timeline.claims
+        due = claims["due_at"].cast(pa.int64()).to_numpy()
+        late = np.full(len(claims), LATEST)
+        spells = settled_spells(ledger).filter(pc.field("known") < moment)
+        place, claim = _places(ledger, spells["inv"])
+        at = place[np.unique(claim, return_index=True)[1]]  # the first of each claim
+        claim = np.unique(claim)
+        late[claim] = np.clip(spells["late"].to_numpy()[at], EARLIEST, LATEST)
+        credited = np.zeros(len(claims), dtype=np.bool_)
+        credited[claim] = ~spells["cash"].to_numpy(zero_copy_only=False)[at]
+        since = moment - years * 365.25 * DAY_US
+        over = (due + (LATEST + 1.0) * DAY_US < moment) & (due >= since) & ~credited
+        account = claims["account"].to_numpy().astype(np.int64)
+        used = np.flatnonzero(over)
+        return cls(used, account[used], late[used])
+
+
+def _places(ledger: Ledger, invoices: pa.ChunkedArray) -> tuple[Int, Int]:
+    """Rows whose invoice is a claim of the timeline, and its place there."""
+    given = ledger.timeline.claims["invoice"].combine_chunks()
+    found = pc.fill_null(pc.index_in(invoices.cast(given.type), value_set=given), -1).to_numpy()
+    rows = np.flatnonzero(found >= 0)
+    return rows, found[rows].astype(np.int64)
+
+
+def _own(ledger: Ledger) -> dict[str, pa.ChunkedArray]:
+    """Columns of the claims that are texts or the caller's."""
+    claims = ledger.timeline.claims
+    own = [name for name in ledger.features if name in claims.column_names]
+    return {name: claims[name] for name in ("kind", *own)}
+
+
+def _texts(ledger: Ledger, seen: Int) -> dict[str, tuple[str, ...]]:
+    taken = {name: column.take(pa.array(seen)) for name, column in _own(ledger).items()}
+    return {
+        name: tuple(sorted(pc.unique(column).drop_null().to_pylist()))
+        for name, column in taken.items()
+        if pa.types.is_string(column.type)
+    }
+
+
+def _columns(
+    ledger: Ledger, texts: Mapping[str, tuple[str, ...]]
+) -> tuple[npt.NDArray[np.float32], set[int]]:
+    """Amount, days to pay and own columns of all claims, (c, d), and which of them are codes."""
+    claims = ledger.timeline.claims
+    issued, due = (claims[name].cast(pa.int32()).to_numpy() for name in ("issued_on", "due_on"))
+    data = [np.log1p(claims["cents"].to_numpy() / 100.0), (due - issued).astype(np.float64)]
+    codes = set()
+    for name, column in _own(ledger).items():
+        numbers = column
+        if name in texts:
+            codes.add(len(data))
+            numbers = pc.index_in(column, value_set=pa.array(texts[name], pa.string()))
+        numbers = pc.fill_null(pc.cast(numbers, pa.float64(), safe=False), np.nan)
+        data.append(numbers.to_numpy())
+    return np.column_stack(data).astype(np.float32), codes
