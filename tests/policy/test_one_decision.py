@@ -290,17 +290,52 @@ def test_stages_tables_of_tones_and_ways_out_account_by_account(kit, seed):
         assert_same(fast.decide(record, rng=1), row)
 
 
-@pytest.mark.parametrize(
-    ("table", "content", "why"),
-    [("exploration", {"budget": 5.0}, "budget"), ("waits", {"days": [7]}, "played ahead")],
-)
-def test_what_only_a_run_can_follow_is_refused(kit, table, content, why):
-    frames = kit.frames(0, n=3, **{table: content})
+def test_waits_that_only_a_run_can_play_are_refused(kit):
+    frames = kit.frames(0, n=3, waits={"days": [7]})
     catalogue = frames.parsed()
     policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue))
     policy.fit(frames.ledger(), frames.as_of)
-    with pytest.raises(InputError, match=why):
+    with pytest.raises(InputError, match="played ahead"):
         policy.prepare()
+
+
+@pytest.mark.parametrize("budget", [None, 0.2])
+def test_exploration_by_value_is_that_of_a_run(kit, budget):
+    """Draws and propensities, at the share that kept to the budget."""
+    how = {"temperature": 3.0, "max_loss": 60.0} | ({} if budget is None else {"budget": budget})
+    tried, shares, decided = 0, set(), 0
+    for seed in range(6):
+        frames = kit.frames(seed, n=6, exploration=how, explore=0.5)
+        catalogue = frames.parsed()
+        policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue))
+        policy.fit(frames.ledger(), frames.as_of)
+        for account in kit.Plain(frames).with_open_claim():
+            rows = alone(frames.tables, account)
+            for rng in range(4):
+                made = policy.decide(Ledger.from_frames(**rows), frames.as_of, rng)
+                [row] = made.table.to_pylist()
+                share = made.exploration["share"]
+                fast = policy.prepare(share=None if budget is None else share)
+                choice = fast.decide(fast.record(rows, frames.as_of), rng=rng)
+                assert_same(choice, row)
+                shares.add(share)
+                decided += 1
+                tried += 0.0 < row["propensity"] < 0.5
+    assert tried > 0.05 * decided
+    assert len(shares) > 1 if budget else shares == {0.5}
+
+
+def test_a_share_is_needed_beside_a_budget_and_lies_within_0_and_1(kit):
+    frames = kit.frames(0, n=3, exploration={"budget": 5.0}, explore=0.1)
+    catalogue = frames.parsed()
+    policy = NextBestAction(catalogue, payment=kit.Payment(), response=kit.Response(catalogue))
+    policy.fit(frames.ledger(), frames.as_of)
+    with pytest.raises(InputError, match=r"budget of 5 EUR a run.*decisions\.exploration"):
+        policy.prepare()
+    for wrong in (-0.1, 1.5, "x", True, float("nan")):
+        with pytest.raises(InputError, match=r"expected 0\.\.1"):
+            policy.prepare(share=wrong)
+    assert policy.prepare(share=0.0).share == 0.0
 
 
 WRONG_ROWS = [{}, None, [1], {"accounts": [{}]}, {"accounts": [{}], "invoices": [], "invoice": []}]

@@ -292,13 +292,17 @@ class NextBestAction(Policy):
             raise NotFittedError.of(self, "evaluate_plan")
         return evaluate_for(snapshot, account_id, proposal, self.catalogue, self.payment_)
 
-    def prepare(self, prices: Mapping[str, float] | None = None) -> OneDecision:
+    def prepare(
+        self, prices: Mapping[str, float] | None = None, share: float | None = None
+    ) -> OneDecision:
         """Lay the policy out for one account at a time; see :class:`OneDecision`.
 
         Parameters
         ----------
         prices : mapping of str to float, optional
             EUR a unit of what is scarce, such as ``decisions.prices`` of the last run.
+        share : float, optional
+            Share of the accounts that explore, such as ``decisions.exploration["share"]``.
 
         Raises
         ------
@@ -306,7 +310,7 @@ class NextBestAction(Policy):
         """
         from collectopt.policy.one import OneDecision
 
-        return OneDecision(self, prices)
+        return OneDecision(self, prices, share)
 
     def decide_one(
         self,

@@ -36,7 +36,7 @@ from collectopt.policy.guard import SEGMENTS
 from collectopt.policy.handover import HandoverCase, Pricing
 from collectopt.policy.ladder import FixedLadder
 from collectopt.policy.one_account import quick_accounts
-from collectopt.policy.one_asked import check_rows, priced
+from collectopt.policy.one_asked import check_rows, priced, shared, unbounded
 from collectopt.policy.one_case import Detail, OneCase
 from collectopt.policy.one_choice import OneChoice, Picked, why
 from collectopt.policy.one_prices import QuickPrices
@@ -60,11 +60,6 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW = slice(0, 1)
 _KEPT = 10_000
-#: Tables of a catalogue that only a whole run can follow, and why.
-_WHOLE_RUNS = {
-    "exploration": "its budget is one of a whole run",
-    "waits": "they are played ahead in a whole run",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +96,16 @@ class OneDecision:
     prices : mapping of str to float, optional
         EUR a unit of each scarce resource, as ``Decisions.prices`` of the last run gives them. An
         account then gets what it would get in a run with these prices. None: nothing is scarce.
+    share : float, optional
+        Share of the accounts that explore, 0..1; with a budget in the table [exploration] that
+        which kept to it in the last run: ``Decisions.exploration["share"]``. None: the policy's.
 
     Raises
     ------
     NotFittedError
     InputError
-        A price of something that the catalogue does not limit, or below 0; a catalogue with a
-        table [exploration] or [waits].
+        A price of something that the catalogue does not limit, or below 0; a share outside 0..1,
+        or none beside a budget; a catalogue with a table [waits].
 
     Examples
     --------
@@ -122,18 +120,23 @@ class OneDecision:
     True
     """
 
-    def __init__(self, policy: NextBestAction, prices: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        policy: NextBestAction,
+        prices: Mapping[str, float] | None = None,
+        share: float | None = None,
+    ) -> None:
         if policy.effects_ is None:
             raise NotFittedError.of(policy, "prepare")
-        for table, reason in _WHOLE_RUNS.items():
-            if getattr(policy.catalogue, table) is not None:
-                raise InputError.of(
-                    "prepare",
-                    table,
-                    expected=f"a catalogue without [{table}]: {reason}",
-                    found="the table",
-                    hint="Prepare a policy without it, or let policy.decide choose.",
-                )
+        if policy.catalogue.waits is not None:
+            raise InputError.of(
+                "prepare",
+                "waits",
+                expected="a catalogue without [waits]: they are played ahead in a whole run",
+                found="the table",
+                hint="Prepare a policy without it, or let policy.decide choose.",
+            )
+        self.share = shared(policy, share)
         self.policy, self.version = policy, policy.version
         self.actions = policy.catalogue.actions
         self.layout = Layout.of(self.actions)
@@ -164,6 +167,7 @@ class OneDecision:
         self.price = priced(names, prices)
         self.paid, self.priced = self.usage @ self.price, bool(self.price.any())
         self.by_channel = _by_channel(self.setting, usage)
+        self.by_value = self.share > 0 and policy.catalogue.exploration is not None
         cost = _by_channel(self.setting, self.actions.cost[:, None])
         self.cost = None if policy.explores_evenly else cost[:, 0]
         self._quick = quick_accounts(policy, self.rules, self.payment, self.effects)
@@ -242,7 +246,7 @@ class OneDecision:
             Seed of the exploration.
         overrides : Overrides or None
             What people decided; only what names the account counts. Where it does, or where the
-            catalogue shifts tones, the decision takes milliseconds.
+            catalogue shifts tones or explores by value, the decision takes milliseconds.
 
         Returns
         -------
@@ -287,7 +291,8 @@ class OneDecision:
             if state is not record.state:
                 key = self.rules.key(state)
         named = overrides is not None and record.account_id in overrides.accounts
-        if named or (state.tone_offset is not None and state.tone_offset.any()):
+        shifted = state.tone_offset is not None and state.tone_offset.any()
+        if named or shifted or self.by_value:
             return run_of_one(self, record, state, overrides if named else None, seed=seed)
         judged = self.rules.judge(state, key)
         case, known = self.case(record, state)
@@ -383,11 +388,11 @@ class OneDecision:
         policy = self.policy
         return Setting(
             cast(Snapshot, None),  # resources do not look at it, nor at the state
-            policy.catalogue,
+            unbounded(policy.catalogue),
             policy.rules,
             self.layout,
             cast(State, None),
-            policy.explore,
+            self.share,
             0,
             self.version,
             {},
@@ -459,7 +464,7 @@ class OneDecision:
         second = max(self.others[first], key=net.__getitem__, default=first)
         there = second != first and net[second] > -math.inf
         greedy = taken = int(actions[first])
-        joins, epsilon = chance.joins and self.chancy[greedy], self.policy.explore
+        joins, epsilon = chance.joins and self.chancy[greedy], self.share
         explores = joins and chance.explores and int(u[1] / epsilon) < 1
         if explores:
             taken = self._drawn(greedy, judged, chance, u)
@@ -500,7 +505,7 @@ class OneDecision:
                 counts,
                 np.array([may]),
                 np.zeros((1, 2)),
-                self.policy.explore,
+                self.share,
                 usage=self.by_channel,
                 limits=self.limits,
                 cost=self.cost,
@@ -510,7 +515,7 @@ class OneDecision:
                 explored,
                 [g for g in self.turn if fits[g]],
                 joins=bool(explored.joins[0]),
-                explores=self.policy.explore > 0 and bool(explored.explores[0]),
+                explores=self.share > 0 and bool(explored.explores[0]),
                 reachable=bool(counts.any()),
             )
             if len(self._chances) >= _KEPT:

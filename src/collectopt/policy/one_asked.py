@@ -1,16 +1,20 @@
-"""What a single decision is asked with: rows by table, and prices of what is scarce."""
+"""What a single decision is asked with: rows by table, prices of what is scarce, who explores."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from collectopt.exceptions import InputError
 from collectopt.policy.engine import Floats
+from collectopt.schema.catalogue import Catalogue
 from collectopt.schema.tables import TABLES
+
+if TYPE_CHECKING:
+    from collectopt.policy.next_best import NextBestAction
 
 
 def check_rows(rows: Any) -> None:
@@ -51,3 +55,26 @@ def priced(names: tuple[str, ...], prices: Any) -> Floats:
             hint="Take those of the last run: decisions.prices.",
         )
     return np.array([float(given.get(name, 0.0)) for name in names])
+
+
+def shared(policy: NextBestAction, share: Any) -> float:
+    """Give the share of the accounts that explore; one account cannot keep to a run's budget."""
+    how = policy.catalogue.exploration
+    hint = 'Take that of the last run: decisions.exploration["share"].'
+    if share is None:
+        if how is not None and how.budget is not None and policy.explore > 0:
+            expected = f"what keeps to the budget of {how.budget:g} EUR a run"
+            raise InputError.of("prepare", "share", expected=expected, found="None", hint=hint)
+        return policy.explore
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
+        raise InputError.of("prepare", "share", expected="0..1", found=repr(share), hint=hint)
+    return float(share)
+
+
+def unbounded(catalogue: Catalogue) -> Catalogue:
+    """Leave the budget of exploration out: the share of accounts stands for it."""
+    how = catalogue.exploration
+    if how is None or how.budget is None:
+        return catalogue
+    free = how.model_copy(update={"budget": None})
+    return catalogue.model_copy(update={"exploration": free})

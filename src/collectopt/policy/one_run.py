@@ -1,6 +1,6 @@
-"""An account on which people, or a table of tones, have a word: decided as a run of its own.
+"""An account on which people or a table of tones have a word, or that is explored by value.
 
-Rare enough to be put together by the engine of runs, so that there is one reading of orders.
+It is decided by the engine of runs, so that there is one reading of orders and one exact draw.
 """
 
 from __future__ import annotations
@@ -70,7 +70,6 @@ def run_of_one(
         one.setting,
         snapshot=cast(Snapshot, _Alone({"account_id": pa.array([record.account_id])})),
         state=state,
-        epsilon=policy.explore,
         seed=seed,
         undecidable={UNKNOWN: np.array([True])} if unsure else {},
         orders=orders,
