@@ -270,3 +270,27 @@ def test_rows_are_worked_out_alone_and_in_their_order(ledger, model):
     np.testing.assert_array_equal(past.of(snapshot)[order], past.of(snapshot.take(order)))
     rows = [{"account_id": "A001", "as_of": CUT}]
     assert np.isnan(past.of(Snapshot.from_rows(ledger, rows))).all()
+
+
+def test_columns_are_found_by_name(tables):
+    """Whatever their order is, and whichever others there are; what is not there is missing."""
+    accounts, invoices, payments = tables
+    rng = np.random.default_rng(4)
+    route = [
+        None if u < 0.1 else "north" if u < 0.6 else "south" for u in rng.random(len(invoices))
+    ]
+    routed = [{**i, "route": r} for i, r in zip(invoices, route, strict=True)]
+
+    def with_columns(rows, *names):
+        return Ledger.from_frames(
+            accounts=accounts, invoices=rows, payments=payments, features=list(names)
+        )
+
+    first = with_columns(routed, "paperless", "route")
+    other = with_columns(routed, "route", "paperless")
+    fitted = ExpectedLateness.fit(first, CUT, years=4.0)
+    np.testing.assert_array_equal(fitted.past(first).usual, fitted.past(other).usual)
+    without = fitted.past(with_columns(invoices, "paperless")).usual
+    place = np.array([r is None for r in first.timeline.claims["route"].to_pylist()])
+    np.testing.assert_array_equal(without[place], fitted.past(first).usual[place])
+    assert (without[~place] != fitted.past(first).usual[~place]).any()

@@ -47,8 +47,10 @@ class ExpectedLateness:
 
     Attributes
     ----------
+    names : tuple of str
+        Columns of the claims, beside amount and days to pay.
     texts : mapping of str to tuple of str
-        Texts behind the codes of each column of the claims that holds texts.
+        Texts behind the codes of each of them that holds texts.
     pieces : Pieces
         How the columns are cut.
     coef : (k,) float64
@@ -59,6 +61,7 @@ class ExpectedLateness:
         Variance within and between accounts, days squared.
     """
 
+    names: tuple[str, ...]
     texts: Mapping[str, tuple[str, ...]]
     pieces: Pieces
     coef: Float
@@ -91,8 +94,8 @@ class ExpectedLateness:
         if (count[group[used]] > 1).sum() < _NEEDED:
             return None
         late, group = known.late[used], np.unique(group[used], return_inverse=True)[1]
-        texts = _texts(ledger, known.claim)
-        X, codes = _columns(ledger, texts)
+        names, texts = _texts(ledger, known.claim)
+        X, codes = _columns(ledger, names, texts)
         pieces = Pieces.choose(X[known.claim[used]], codes)
         Z = pieces.of(X[known.claim[used]])
         found, plain = Mixed.fit(Z, late, group), Mixed.fit(Z[:, :0], late, group)
@@ -103,11 +106,11 @@ class ExpectedLateness:
         ratio = share / Z.shape[1] / ((1.0 - share) / free)
         if f_distribution.sf(ratio, Z.shape[1], free) > LEVEL:
             return None
-        return cls(texts, pieces, found.coef, found.level, found.noise, found.between)
+        return cls(names, texts, pieces, found.coef, found.level, found.noise, found.between)
 
     def past(self, ledger: Ledger) -> Past:
         """Work out what each account of a ledger adds, at any time."""
-        usual = self.level + self.pieces.of(_columns(ledger, self.texts)[0]) @ self.coef
+        usual = self.level + self.pieces.of(_columns(ledger, self.names, self.texts)[0]) @ self.coef
         spells = settled_spells(ledger).filter(pc.field("cash"))
         place, claim = _places(ledger, spells["inv"])
         known = spells["known"].to_numpy()[place]
@@ -130,14 +133,14 @@ class ExpectedLateness:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        rest = {name: getattr(self, name) for name in ("level", "noise", "between")}
-        pieces = self.pieces.to_json()
-        return {"texts": dict(self.texts), "pieces": pieces, "coef": self.coef.tolist(), **rest}
+        own = {"pieces": self.pieces.to_json(), "coef": self.coef.tolist()}
+        return {**vars(self), "texts": dict(self.texts), **own}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` gave."""
         return cls(
+            tuple(content["names"]),
             {name: tuple(texts) for name, texts in content["texts"].items()},
             Pieces.from_json(content["pieces"]),
             np.array(content["coef"], dtype=np.float64),
@@ -259,35 +262,32 @@ def _places(ledger: Ledger, invoices: pa.ChunkedArray) -> tuple[Int, Int]:
     return rows, found[rows].astype(np.int64)
 
 
-def _own(ledger: Ledger) -> dict[str, pa.ChunkedArray]:
-    """Columns of the claims that are texts or the caller's."""
+def _texts(ledger: Ledger, seen: Int) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Name the kind and the caller's columns of the claims; texts that some claims have."""
     claims = ledger.timeline.claims
-    own = [name for name in ledger.features if name in claims.column_names]
-    return {name: claims[name] for name in ("kind", *own)}
-
-
-def _texts(ledger: Ledger, seen: Int) -> dict[str, tuple[str, ...]]:
-    taken = {name: column.take(pa.array(seen)) for name, column in _own(ledger).items()}
-    return {
-        name: tuple(sorted(pc.unique(column).drop_null().to_pylist()))
-        for name, column in taken.items()
-        if pa.types.is_string(column.type)
+    names = ("kind", *(name for name in ledger.features if name in claims.column_names))
+    texts = {
+        name: tuple(sorted(pc.unique(claims[name].take(pa.array(seen))).drop_null().to_pylist()))
+        for name in names
+        if pa.types.is_string(claims[name].type)
     }
+    return names, texts
 
 
 def _columns(
-    ledger: Ledger, texts: Mapping[str, tuple[str, ...]]
+    ledger: Ledger, names: tuple[str, ...], texts: Mapping[str, tuple[str, ...]]
 ) -> tuple[npt.NDArray[np.float32], set[int]]:
-    """Amount, days to pay and own columns of all claims, (c, d), and which of them are codes."""
+    """Amount, days to pay and these columns of all claims, (c, d), and which of them are codes."""
     claims = ledger.timeline.claims
     issued, due = (claims[name].cast(pa.int32()).to_numpy() for name in ("issued_on", "due_on"))
     data = [np.log1p(claims["cents"].to_numpy() / 100.0), (due - issued).astype(np.float64)]
     codes = set()
-    for name, column in _own(ledger).items():
-        numbers = column
+    for name in names:
+        numbers = claims[name] if name in claims.column_names else pa.nulls(len(claims))
         if name in texts:
             codes.add(len(data))
-            numbers = pc.index_in(column, value_set=pa.array(texts[name], pa.string()))
+            known = pa.array(texts[name], pa.string())
+            numbers = pc.index_in(pc.cast(numbers, pa.string()), value_set=known)
         numbers = pc.fill_null(pc.cast(numbers, pa.float64(), safe=False), np.nan)
         data.append(numbers.to_numpy())
     return np.column_stack(data).astype(np.float32), codes

@@ -445,16 +445,14 @@ class PaymentModel:
             )
             for name, head in content["heads"].items():
                 categories = {k: tuple(v) for k, v in head["categories"].items()}
-                hazard = HazardModel.load(path / name)
+                hazard, expected = HazardModel.load(path / name), head.get("expected")
                 model._heads[Level(name)] = _Head(
                     hazard,
                     Windows.from_json(head["windows"]),
                     tuple(head["names"]),
                     categories,
                     Sharing.from_json(head["sharing"]),
-                    None
-                    if head["expected"] is None
-                    else ExpectedLateness.from_json(head["expected"]),
+                    expected and ExpectedLateness.from_json(expected),
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable PaymentModel in {path}: {error}") from error
