@@ -9,10 +9,11 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
+from collectopt.exceptions import InputError
 from collectopt.features import compute
 from collectopt.features.lateness import settled_spells
 from collectopt.features.words import EXPECTED
-from collectopt.models import PaymentModel, reasons
+from collectopt.models import PaymentModel, expected, reasons
 from collectopt.models.expected import EARLIEST, LATEST, MEMORY, ExpectedLateness, Mixed
 from collectopt.models.labels import Level
 from collectopt.models.payment import HazardOptions
@@ -27,17 +28,17 @@ QUICK = HazardOptions(rounds=60, rate=0.05)
 
 
 def make_book(seed, *, n=100, claims=36, shift=PAPERLESS, late=None):
-    """Accounts that go over to e-mail at some time, which makes them pay ``shift`` days later."""
+    """Accounts that get part of their claims by e-mail, and pay those ``shift`` days later."""
     rng = np.random.default_rng(seed)
     own = rng.normal(0.0, BETWEEN, n)
-    switch = rng.integers(0, 2 * claims, n)
+    part = rng.random(n)
     invoices, payments = [], []
     for a in range(n):
         for k in range(claims):
             key = f"A{a:03d}-{k:02d}"
             issued = START + dt.timedelta(days=int(31 * k + rng.integers(0, 25)))
             due = issued + dt.timedelta(days=30)
-            electronic = k >= switch[a]
+            electronic = rng.random() < part[a]
             days = round(LEVEL + own[a] + shift * electronic + rng.normal(0.0, NOISE))
             paid = due + dt.timedelta(days=int(np.clip(days, -28, 200)))
             amount = float(rng.integers(20, 500))
@@ -131,7 +132,7 @@ def test_variances_are_those_of_maximum_likelihood():
     np.testing.assert_allclose([found.noise, found.between], np.exp(best[3:]), rtol=0.03)
 
 
-def test_it_knows_accounts_whose_claims_have_changed(ledger):
+def test_it_tells_accounts_from_their_claims(ledger):
     """The mean of past lateness, which mixes both up, is further from what comes."""
     fitted = ExpectedLateness.fit(ledger, CUT, years=4.0)
     snapshot = asked(ledger)
@@ -206,6 +207,10 @@ def test_what_comes_later_changes_nothing(tables):
     cut = dt.datetime.fromisoformat(CUT + "T00:00:00+01:00")
     paid = [p for p in payments if dt.datetime.fromisoformat(p["paid_at"]) < cut]
     other = [{**i, "amount": 7.0} for i in invoices if i["invoice_id"] not in names]
+    other += [  # dated back: due long before it was issued
+        {**i, "invoice_id": f"{i['invoice_id']}-B", "issued_on": dt.date(2024, 3, 1), "amount": 7.0}
+        for i in before[::3]
+    ]
     whole = ledger_of(accounts, before + other, paid)
     part = ledger_of(accounts, before, paid)
     old = ledger_of(*tables)
@@ -260,14 +265,19 @@ def test_reasons_name_it(ledger, model):
     said = found.to_pandas()
     own = said[said["feature"] == EXPECTED]
     assert len(own)
-    assert own["text"].str.contains("Pays claims like this one").all()
+    assert own["text"].str.contains("Claims like this one").all()
 
 
-def test_rows_are_worked_out_alone_and_in_their_order(ledger, model):
+def test_rows_are_worked_out_alone_and_in_their_order(tables, ledger, model):
+    """Nor does it matter which other accounts there are."""
     snapshot = asked(ledger)
     order = np.random.default_rng(0).permutation(len(snapshot))[:50]
-    past = model._heads[Level.INVOICE].expected.past(ledger)
+    expected = model._heads[Level.INVOICE].expected
+    past = expected.past(ledger)
     np.testing.assert_array_equal(past.of(snapshot)[order], past.of(snapshot.take(order)))
+    few = ledger_of(*([row for row in rows if row["account_id"] < "A030"] for rows in tables))
+    own = past.of(snapshot)[np.array(snapshot.rows["account_id"].to_pylist()) < "A030"]
+    np.testing.assert_array_equal(expected.past(few).of(asked(few)), own)
     rows = [{"account_id": "A001", "as_of": CUT}]
     assert np.isnan(past.of(Snapshot.from_rows(ledger, rows))).all()
 
@@ -276,21 +286,67 @@ def test_columns_are_found_by_name(tables):
     """Whatever their order is, and whichever others there are; what is not there is missing."""
     accounts, invoices, payments = tables
     rng = np.random.default_rng(4)
-    route = [
-        None if u < 0.1 else "north" if u < 0.6 else "south" for u in rng.random(len(invoices))
-    ]
-    routed = [{**i, "route": r} for i, r in zip(invoices, route, strict=True)]
+    told = [{**i, "sent": "mail" if i["paperless"] else "paper"} for i in invoices]
+    told = [{**i, "sent": None} if rng.random() < 0.2 else i for i in told]
 
-    def with_columns(rows, *names):
+    def with_columns(*names):
         return Ledger.from_frames(
-            accounts=accounts, invoices=rows, payments=payments, features=list(names)
+            accounts=accounts, invoices=told, payments=payments, features=list(names)
         )
 
-    first = with_columns(routed, "paperless", "route")
-    other = with_columns(routed, "route", "paperless")
+    first = with_columns("paperless", "sent")
     fitted = ExpectedLateness.fit(first, CUT, years=4.0)
-    np.testing.assert_array_equal(fitted.past(first).usual, fitted.past(other).usual)
-    without = fitted.past(with_columns(invoices, "paperless")).usual
-    place = np.array([r is None for r in first.timeline.claims["route"].to_pylist()])
-    np.testing.assert_array_equal(without[place], fitted.past(first).usual[place])
-    assert (without[~place] != fitted.past(first).usual[~place]).any()
+    assert set(fitted.names) == {"paperless", "sent"}
+    known = fitted.past(first).usual
+    np.testing.assert_array_equal(known, fitted.past(with_columns("sent", "paperless")).usual)
+    bare = [{k: v for k, v in i.items() if k != "sent"} for i in told]
+    without = fitted.past(ledger_of(accounts, bare, payments)).usual
+    unknown = np.array([s is None for s in first.timeline.claims["sent"].to_pylist()])
+    np.testing.assert_array_equal(without[unknown], known[unknown])
+    assert (without[~unknown] != known[~unknown]).all()
+
+
+def test_columns_that_say_nothing_stay_out(tables):
+    """Beside the one that tells, noise would be learnt by heart."""
+    accounts, invoices, payments = tables
+    rng = np.random.default_rng(6)
+    names = [f"noise_{k}" for k in range(8)]
+    noisy = [
+        {**i, **{name: str(rng.integers(10)) for name in names[:4]},
+         **{name: float(rng.normal()) for name in names[4:]}}
+        for i in invoices
+    ]  # fmt: skip
+    bad = [{**i, "noise_7": float("inf") if k % 3 else 1.0} for k, i in enumerate(noisy)]
+    for rows in (noisy, bad):
+        ledger = Ledger.from_frames(
+            accounts=accounts, invoices=rows, payments=payments, features=[*names, "paperless"]
+        )
+        assert ExpectedLateness.fit(ledger, CUT, years=4.0).names == ("paperless",)
+
+
+def test_a_column_of_another_type_or_none_is_named(tables, model):
+    accounts, invoices, payments = tables
+    texts = [{**i, "paperless": "yes"} for i in invoices]
+    with pytest.raises(InputError, match=r"invoices\.paperless.*numbers.*texts"):
+        model._heads[Level.INVOICE].expected.past(ledger_of(accounts, texts, payments))
+    bare = Ledger.from_frames(accounts=accounts, invoices=invoices, payments=payments)
+    with pytest.raises(InputError, match=r"invoices\.paperless"):
+        model.predict(asked(bare), level="invoice")
+
+
+def test_a_payment_that_was_returned_is_none(tables):
+    """Before the cut nobody has paid for good: all are as late as can be."""
+    accounts, invoices, payments = tables
+    back = []
+    for p in payments:
+        day = dt.datetime.fromisoformat(p["paid_at"]) + DAY
+        changed = {"payment_id": p["payment_id"] + "-R", "paid_at": day.isoformat()}
+        back.append({**p, **changed, "amount": -p["amount"]})
+    known = expected._Lateness.known(ledger_of(accounts, invoices, payments + back), CUT, 4.0)
+    assert len(known.late) > 1000
+    assert (known.late == LATEST).all()
+
+
+def test_no_feature_at_all_is_refused(ledger):
+    with pytest.raises(InputError, match="features"):
+        PaymentModel(levels=("account",), features=[EXPECTED]).fit(ledger, as_of=CUT)

@@ -128,9 +128,9 @@ PHRASES: Mapping[str, Phrase] = {
         "Lately paid {d} late", zero="Lately paid on the due day", negative="Lately paid {d} early"
     ),
     EXPECTED: Phrase(
-        "Pays claims like this one {d} late",
-        zero="Pays claims like this one on the due day",
-        negative="Pays claims like this one {d} early",
+        "Claims like this one are expected {d} late",
+        zero="Claims like this one are expected on the due day",
+        negative="Claims like this one are expected {d} early",
     ),
     "late_trend": Phrase(
         "Pays {d} later than it used to",

@@ -11,7 +11,8 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -21,8 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.stats import f as f_distribution
 
+from collectopt.exceptions import InputError
 from collectopt.features.lateness import settled_spells
-from collectopt.models.slopes import Pieces
+from collectopt.models.periods import blocks
+from collectopt.models.slopes import CODES, SEEN, Pieces
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import DAY_US, AsOf, to_instant
@@ -34,11 +37,12 @@ Int = npt.NDArray[np.int64]
 EARLIEST, LATEST = -30.0, 60.0
 #: Days for which a settled claim counts for its account.
 MEMORY = 730
-#: What columns of the claims must explain of the noise, and how surely, or there is no model.
+#: What columns of the claims must explain of the noise, and how surely each, or there is no model.
 SHARE, LEVEL = 0.02, 0.01
 _NEEDED, _MOST = 200, 100_000  # claims of accounts that have several; claims that a fit looks at
-_RIDGE, _ROUNDS = 1.0, 100
+_RIDGE, _ROUNDS, _BLOCK = 1.0, 100, 20_000
 _MILLI = 1000.0
+AMOUNT, TERM = "log amount", "days to pay"  # no names of a column of the caller
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ class ExpectedLateness:
     Attributes
     ----------
     names : tuple of str
-        Columns of the claims, beside amount and days to pay.
+        Columns of the claims that tell how late they are.
     texts : mapping of str to tuple of str
         Texts behind the codes of each of them that holds texts.
     pieces : Pieces
@@ -84,8 +88,8 @@ class ExpectedLateness:
         Returns
         -------
         ExpectedLateness or None
-            None where accounts have too few claims, or claims of an account do not differ in a
-            way that tells.
+            None where accounts have too few claims, or no column (amount, days to pay, kind and
+            the caller's) tells claims of the same account apart: each is tried alone.
         """
         known = _Lateness.known(ledger, cut, years)
         _, group, count = np.unique(known.account, return_inverse=True, return_counts=True)
@@ -94,23 +98,29 @@ class ExpectedLateness:
         if (count[group[used]] > 1).sum() < _NEEDED:
             return None
         late, group = known.late[used], np.unique(group[used], return_inverse=True)[1]
-        names, texts = _texts(ledger, known.claim)
-        X, codes = _columns(ledger, names, texts)
-        pieces = Pieces.choose(X[known.claim[used]], codes)
-        Z = pieces.of(X[known.claim[used]])
-        found, plain = Mixed.fit(Z, late, group), Mixed.fit(Z[:, :0], late, group)
-        share = 1.0 - found.noise / plain.noise
-        free = len(late) - group.max() - 1 - Z.shape[1]
-        if share < SHARE or free < 1:
+        claim, plain = known.claim[used], Mixed.fit(np.zeros((len(late), 0)), late, group)
+        columns = _own(ledger)
+        level = LEVEL / len(columns)
+        names: list[str] = []
+        texts: dict[str, tuple[str, ...]] = {}
+        for name in columns:
+            own = _texts(ledger, [name], claim)
+            X, codes = _columns(ledger, [name], own, claim)
+            found = Mixed.fit(Pieces.choose(X, codes).of(X), late, group)
+            if found.explains(plain, len(late) - group.max() - 1) < level:
+                names, texts = [*names, name], texts | own
+        if not names:
             return None
-        ratio = share / Z.shape[1] / ((1.0 - share) / free)
-        if f_distribution.sf(ratio, Z.shape[1], free) > LEVEL:
+        X, codes = _columns(ledger, names, texts, claim)
+        pieces = Pieces.choose(X, codes)
+        found = Mixed.fit(pieces.of(X), late, group)
+        if not 1.0 - found.noise / plain.noise >= SHARE:
             return None
-        return cls(names, texts, pieces, found.coef, found.level, found.noise, found.between)
+        return cls(tuple(names), texts, pieces, found.coef, found.level, found.noise, found.between)
 
     def past(self, ledger: Ledger) -> Past:
         """Work out what each account of a ledger adds, at any time."""
-        usual = self.level + self.pieces.of(_columns(ledger, self.names, self.texts)[0]) @ self.coef
+        usual = self._usual(ledger)
         spells = settled_spells(ledger).filter(pc.field("cash"))
         place, claim = _places(ledger, spells["inv"])
         known = spells["known"].to_numpy()[place]
@@ -131,10 +141,19 @@ class ExpectedLateness:
         )
         return Past(usual, key, total, times, self.noise, self.between)
 
+    def _usual(self, ledger: Ledger) -> Float:
+        out = np.empty(len(ledger.timeline.claims))
+        for part in blocks(len(out), _BLOCK):
+            claim = np.arange(part.start, part.stop)
+            pieces = self.pieces.of(_columns(ledger, self.names, self.texts, claim)[0])
+            # row by row alike, whatever the number of rows is: a matrix product may not be
+            out[part] = self.level + (pieces * self.coef).sum(axis=1)
+        return out
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         own = {"pieces": self.pieces.to_json(), "coef": self.coef.tolist()}
-        return {**vars(self), "texts": dict(self.texts), **own}
+        return {**vars(self), "names": list(self.names), "texts": dict(self.texts), **own}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -226,9 +245,25 @@ class Mixed(NamedTuple):
                 break
         return cls(b[:-1].astype(np.float64), float(b[-1]), noise, between)
 
+    def explains(self, plain: Mixed, free: int) -> float:
+        """Give the chance that columns of no meaning explain so much of the noise (F test).
+
+        Parameters
+        ----------
+        plain : Mixed
+            Fitted without columns.
+        free : int
+            Rows less groups.
+        """
+        share, rest = 1.0 - self.noise / plain.noise, free - len(self.coef)
+        if rest < 1 or not share > 0.0:
+            return 1.0
+        ratio = share / len(self.coef) / ((1.0 - share) / rest)
+        return float(f_distribution.sf(ratio, len(self.coef), rest))
+
 
 class _Lateness(NamedTuple):
-    """Claims that are so old that their lateness is known, whatever it was."""
+    """Claims that are so old that their lateness counts as known, paid by then or not."""
 
     claim: Int  # place in the timeline
     account: Int
@@ -240,7 +275,10 @@ class _Lateness(NamedTuple):
         claims = ledger.timeline.claims
         due = claims["due_at"].cast(pa.int64()).to_numpy()
         late = np.full(len(claims), LATEST)
-        spells = settled_spells(ledger).filter(pc.field("known") < moment)
+        spells = settled_spells(ledger)
+        back = pc.fill_null(spells["reopened"], np.iinfo(np.int64).max).to_numpy() < moment
+        seen = (spells["known"].to_numpy() < moment) & ~back  # returned by then: not paid
+        spells = spells.filter(pa.array(seen))
         place, claim = _places(ledger, spells["inv"])
         at = place[np.unique(claim, return_index=True)[1]]  # the first of each claim
         claim = np.unique(claim)
@@ -248,7 +286,8 @@ class _Lateness(NamedTuple):
         credited = np.zeros(len(claims), dtype=np.bool_)
         credited[claim] = ~spells["cash"].to_numpy(zero_copy_only=False)[at]
         since = moment - years * 365.25 * DAY_US
-        over = (due + (LATEST + 1.0) * DAY_US < moment) & (due >= since) & ~credited
+        issued = claims["known_at"].cast(pa.int64()).to_numpy() < moment
+        over = (due + (LATEST + 1.0) * DAY_US < moment) & (due >= since) & issued & ~credited
         account = claims["account"].to_numpy().astype(np.int64)
         used = np.flatnonzero(over)
         return cls(used, account[used], late[used])
@@ -262,32 +301,59 @@ def _places(ledger: Ledger, invoices: pa.ChunkedArray) -> tuple[Int, Int]:
     return rows, found[rows].astype(np.int64)
 
 
-def _texts(ledger: Ledger, seen: Int) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Name the kind and the caller's columns of the claims; texts that some claims have."""
+def _own(ledger: Ledger) -> list[str]:
+    """Columns that may tell claims apart: amount, days to pay, kind, and the caller's."""
     claims = ledger.timeline.claims
-    names = ("kind", *(name for name in ledger.features if name in claims.column_names))
-    texts = {
-        name: tuple(sorted(pc.unique(claims[name].take(pa.array(seen))).drop_null().to_pylist()))
-        for name in names
-        if pa.types.is_string(claims[name].type)
-    }
-    return names, texts
+    return [
+        AMOUNT,
+        TERM,
+        "kind",
+        *(name for name in ledger.features if name in claims.column_names),
+    ]
+
+
+def _texts(ledger: Ledger, names: Sequence[str], seen: Int) -> dict[str, tuple[str, ...]]:
+    """Find the frequent texts of the columns that hold texts."""
+    claims, found = ledger.timeline.claims, {}
+    for name in names:
+        if name not in {AMOUNT, TERM} and pa.types.is_string(claims[name].type):
+            counts = Counter(claims[name].take(pa.array(seen)).drop_null().to_pylist())
+            often = sorted(counts, key=lambda text: (-counts[text], text))[:CODES]
+            found[name] = tuple(sorted(text for text in often if counts[text] >= SEEN))
+    return found
 
 
 def _columns(
-    ledger: Ledger, names: tuple[str, ...], texts: Mapping[str, tuple[str, ...]]
+    ledger: Ledger, names: Sequence[str], texts: Mapping[str, tuple[str, ...]], claim: Int
 ) -> tuple[npt.NDArray[np.float32], set[int]]:
-    """Amount, days to pay and these columns of all claims, (c, d), and which of them are codes."""
+    """Columns of some claims, (c, d), and which of them are codes; a text not known is nan."""
     claims = ledger.timeline.claims
-    issued, due = (claims[name].cast(pa.int32()).to_numpy() for name in ("issued_on", "due_on"))
-    data = [np.log1p(claims["cents"].to_numpy() / 100.0), (due - issued).astype(np.float64)]
-    codes = set()
-    for name in names:
-        numbers = claims[name] if name in claims.column_names else pa.nulls(len(claims))
-        if name in texts:
-            codes.add(len(data))
-            known = pa.array(texts[name], pa.string())
-            numbers = pc.index_in(pc.cast(numbers, pa.string()), value_set=known)
-        numbers = pc.fill_null(pc.cast(numbers, pa.float64(), safe=False), np.nan)
-        data.append(numbers.to_numpy())
-    return np.column_stack(data).astype(np.float32), codes
+    data = np.empty((len(claim), len(names)), dtype=np.float32)
+    for k, name in enumerate(names):
+        with np.errstate(over="ignore"):
+            data[:, k] = _numbers(claims, name, texts.get(name)).take(claim)
+    data[~np.isfinite(data)] = np.nan
+    return data, {k for k, name in enumerate(names) if name in texts}
+
+
+def _numbers(claims: pa.Table, name: str, texts: tuple[str, ...] | None) -> Float:
+    if name == AMOUNT:
+        return np.log1p(claims["cents"].to_numpy() / 100.0)
+    if name == TERM:
+        issued, due = (claims[c].cast(pa.int32()).to_numpy() for c in ("issued_on", "due_on"))
+        return np.asarray(due - issued, dtype=np.float64)
+    if name not in claims.column_names:
+        return np.full(len(claims), np.nan)
+    column = claims[name]
+    if texts is not None:
+        column = pc.index_in(pc.cast(column, pa.string()), value_set=pa.array(texts, pa.string()))
+    elif pa.types.is_string(column.type):
+        raise InputError.of(
+            "invoices",
+            name,
+            expected="numbers, as in the ledger that was learnt from",
+            found="texts",
+            hint="Turn the column into numbers, or fit again.",
+        )
+    numbers = pc.fill_null(pc.cast(column, pa.float64(), safe=False), np.nan)
+    return np.asarray(numbers.to_numpy(), dtype=np.float64)

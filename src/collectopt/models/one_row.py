@@ -256,7 +256,9 @@ class QuickPayment:
             kernels, tracks, trees, axis = self.fast
             track = self._tracks.get((due, day))
             if track is None:
-                track = tracks.track_of(trees, axis, due, day)
+                track = tracks.track_of(axis, due, day)
+                left = kernels.clock_splits(trees, axis.clocked, track.clock, axis.width)
+                track = track._replace(left=left)
                 _keep(self._tracks, (due, day), track)
             last = float(np.float32(due))  # columns are float32
             mean = kernels.paid_before(trees, track, x, straight, last, self._chances)

@@ -211,7 +211,8 @@ class PaymentModel:
         Levels that ``predict`` will be asked for; each costs a fit.
     features : sequence of str, optional
         Features to learn from. Default: all but the rates of the whole book and its segments,
-        which say what the calendar was rather than who pays.
+        which say what the calendar was rather than who pays; and, at level "invoice" where columns
+        of the claims tell, "late_expected": see :mod:`collectopt.models.expected`.
     years : float
         How far back the learning reaches.
     max_rows : int
@@ -305,7 +306,7 @@ class PaymentModel:
                 hint="Choose a later as_of, or check issued_on.",
             )
         outcome, share = outcomes(rows, self.event, level, as_of, SHARE_DAYS)
-        matrix, expected = self._columns(rows, as_of, level)
+        matrix, expected = self._columns(rows, as_of, level, years)
         due = due_offsets(rows)
         day = _local_days(rows)
         events = _distinct(rows, day, outcome)
@@ -498,7 +499,7 @@ class PaymentModel:
         return _Head(hazard, data.windows, matrix.names, categories, sharing, data.expected)
 
     def _columns(
-        self, rows: Snapshot, as_of: AsOf, level: Level
+        self, rows: Snapshot, as_of: AsOf, level: Level, years: float
     ) -> tuple[FeatureMatrix, ExpectedLateness | None]:
         """Features to learn from, and what gives the last of them: it is about single claims."""
         wanted, expected = self.features, None
@@ -507,8 +508,16 @@ class PaymentModel:
             LEFT_OUT if wanted is None else frozenset(),
         )
         if level is Level.INVOICE and (wanted is None or EXPECTED in wanted):
-            expected = ExpectedLateness.fit(rows.ledger, as_of, years=self.years)
+            expected = ExpectedLateness.fit(rows.ledger, as_of, years=years)
         if expected is None:
+            if not matrix.names:
+                raise InputError.of(
+                    "PaymentModel",
+                    "features",
+                    expected=f"a feature of level {level.value!r} that is there",
+                    found=str(list(wanted or ())),
+                    hint="Name features of collectopt.features.describe() beside it.",
+                )
             return matrix, None
         return matrix.with_column(EXPECTED, expected.past(rows.ledger).of(rows)), expected
 

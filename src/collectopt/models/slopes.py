@@ -28,7 +28,7 @@ STAGES = np.array([-14.0, -4.0, 0.0, 7.0, 14.0])
 #: Rows that a fit looks at; quantile beyond which a column counts no further.
 _MOST, _TAIL = 50_000, 0.005
 #: Codes with a step of their own: the most frequent ones that so many rows have.
-_CODES, _SEEN = 30, 10
+CODES, SEEN = 30, 10
 _ROUNDS = 200
 
 
@@ -214,8 +214,8 @@ class Slopes:
 
 def _steps(known: Float) -> list[float]:
     values, count = np.unique(known, return_counts=True)
-    often = np.argsort(-count, kind="stable")[:_CODES]
-    return [float(values[i]) for i in np.sort(often) if count[i] >= _SEEN]
+    often = np.argsort(-count, kind="stable")[:CODES]
+    return [float(values[i]) for i in np.sort(often) if count[i] >= SEEN]
 
 
 def _stage(periods: Periods, offset: Float | None) -> Int:

@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from collectopt.models.forests import Axis, Forests, Track
-from collectopt.models.kernels import clock_splits, compiled
+from collectopt.models.forests import Axis, Track
+from collectopt.models.kernels import compiled
 
 _EPS = 1e-9
 
 
 @compiled
-def track_of(trees: Forests, axis: Axis, due: float, day: int) -> Track:
-    """Lay out the bins of a row that is due in ``due`` days (nan = never) on a local day."""
+def track_of(axis: Axis, due: float, day: int) -> Track:
+    """Lay out the bins of a row that is due in ``due`` days (nan = never) on a local day.
+
+    What goes left at the splits is still to be set: compiled code of other files is not called
+    here, as what numba keeps on disk would not follow their changes.
+    """
     lo, hi = bins(axis, due)
     m, members = len(lo), len(axis.rates)
     clock = np.empty((m, axis.columns), np.float32)
@@ -49,7 +53,7 @@ def track_of(trees: Forests, axis: Axis, due: float, day: int) -> Track:
     weight = np.empty(len(axis.weight))
     for k in range(len(weight)):
         weight[k] = 0.0 if due < axis.oldest[k] else axis.weight[k]
-    left = clock_splits(trees, axis.clocked, clock, axis.width)
+    left = np.zeros(0, np.uint64)
     return Track(
         clock, left, days, axis.usual, base, stage, at, share, axis.piece, axis.middle, weight,
         axis.start, axis.shut,

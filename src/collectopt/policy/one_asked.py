@@ -59,14 +59,16 @@ def priced(names: tuple[str, ...], prices: Any) -> Floats:
 
 def shared(policy: NextBestAction, share: Any) -> float:
     """Give the share of the accounts that explore; one account cannot keep to a run's budget."""
-    how = policy.catalogue.exploration
-    hint = 'Take that of the last run: decisions.exploration["share"].'
+    how, hint = policy.catalogue.exploration, ""
+    if how is not None:
+        hint = 'Take that of the last run: policy.prepare(share=decisions.exploration["share"]).'
     if share is None:
         if how is not None and how.budget is not None and policy.explore > 0:
             expected = f"what keeps to the budget of {how.budget:g} EUR a run"
             raise InputError.of("prepare", "share", expected=expected, found="None", hint=hint)
         return policy.explore
-    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
+    number = isinstance(share, int | float | np.number) and not isinstance(share, bool)
+    if not number or not 0 <= share <= 1:
         raise InputError.of("prepare", "share", expected="0..1", found=repr(share), hint=hint)
     return float(share)
 
