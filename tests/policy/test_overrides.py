@@ -437,3 +437,10 @@ def test_a_claim_on_hold_is_left_out_of_an_account_that_is_decided():
     found = decide(row(channel="letter"), book=book)["A"]
     assert found["channel"] == "none"
     assert "PAST_DUE" in found["reasons"][0]
+
+
+def test_a_misspelt_column_is_told_once():
+    rows = [{"account_id": f"A{k}", "knd": "force"} for k in range(7)]
+    with pytest.raises(InputError, match="knd in 7 rows") as caught:
+        Overrides.from_rows(rows)
+    assert len(caught.value.faults) == 1

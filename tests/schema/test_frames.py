@@ -58,3 +58,9 @@ def test_columns_of_one_name_are_refused():
     frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
     with pytest.raises(InputError, match="each column once"):
         to_arrow(frame)
+
+
+def test_rows_of_another_type_than_most_are_named():
+    rows = [{"a": 1.5}, {"a": None}, {"a": "x"}, {"a": 2.5}, {"a": float("nan")}]
+    with pytest.raises(InputError, match=r"t\.a.*as float in most rows; found str in 1 row \(2\)"):
+        to_arrow(rows, "t")

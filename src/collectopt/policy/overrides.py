@@ -367,7 +367,7 @@ class Overrides:
             except InputError as error:
                 faults += [replace(fault, rows=(i,), count=1) for fault in error.faults]
         if faults:
-            raise InputError(faults)
+            raise InputError(_once(faults))
         return cls(
             tuple(record for record in made if isinstance(record, Override)),
             tuple(record for record in made if isinstance(record, Approval)),
@@ -396,6 +396,14 @@ class Overrides:
         ]
         schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
         return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _once(faults: Sequence[Fault]) -> list[Fault]:
+    """Say the same of several rows once."""
+    rows: dict[Fault, list[int]] = {}
+    for fault in faults:
+        rows.setdefault(replace(fault, rows=(), count=0), []).extend(fault.rows)
+    return [replace(f, rows=tuple(at[:5]), count=len(at)) for f, at in rows.items()]
 
 
 def _plain(value: Any) -> Any:

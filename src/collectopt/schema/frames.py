@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,6 +111,24 @@ def plain(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
     return column
 
 
+def _mixed(name: str, column: str, values: Sequence[Any], error: str) -> Fault:
+    """Name the rows whose type is not that of most."""
+    missing = [v is None or (isinstance(v, float) and math.isnan(v)) for v in values]
+    types = ["" if gone else type(v).__name__ for v, gone in zip(values, missing, strict=True)]
+    kinds = Counter(kind for kind in types if kind)
+    most = max(sorted(kinds), key=kinds.__getitem__, default="")
+    rows = [k for k, kind in enumerate(types) if kind not in {"", most}]
+    return Fault(
+        name,
+        column,
+        "values of one type" + (f", as {most} in most rows" if rows else ""),
+        ", ".join(sorted(set(kinds) - {most})[:4]) if rows else error,
+        tuple(rows[:5]),
+        len(rows),
+        hint="Convert the column to one type before loading.",
+    )
+
+
 def _from_columns(columns: Mapping[Any, Any], name: str, faults: list[Fault] | None) -> pa.Table:
     arrays, found = {}, []
     for column, values in columns.items():
@@ -116,16 +136,7 @@ def _from_columns(columns: Mapping[Any, Any], name: str, faults: list[Fault] | N
             arrays[str(column)] = pa.array(values, from_pandas=True)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             arrays[str(column)] = pa.nulls(len(values))
-            kinds = sorted({type(v).__name__ for v in values if v is not None})
-            found.append(
-                Fault(
-                    name,
-                    str(column),
-                    "values of one type",
-                    ", ".join(kinds[:4]) if len(kinds) > 1 else str(error).split("\n")[0][:80],
-                    hint="Convert the column to one type before loading.",
-                )
-            )
+            found.append(_mixed(name, str(column), values, str(error).split("\n")[0][:80]))
     if faults is not None:
         faults += found
     elif found:
