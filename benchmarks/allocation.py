@@ -3,7 +3,8 @@
 Accounts with unequal balances choose one of K actions in five channels under a budget, minutes,
 letters, texts and an evening team. The linear relaxation of the same problem is solved by HiGHS
 (interior point). With ``own``, what a call costs differs by account, and rows come in blocks that
-are made when they are asked for. One thread.
+are made when they are asked for. One thread; medians of seven calls where one takes less than a
+second; beside HiGHS in five turns, each once HiGHS and then seven calls.
 
 The bars: gap to the proven bound at most 1e-4 for 10,000 accounts and 1e-5 for more, no limit
 exceeded; at least 50 times faster than HiGHS on 10,000 x 20; a million accounts x 60 in at most 3 s
@@ -18,6 +19,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -36,6 +38,7 @@ CHANNELS = 5  # text, e-mail, call, letter, messenger
 COST = np.array([0.06, 0.002, 1.6, 0.9, 0.05])
 EFFECT = np.array([0.03, 0.015, 0.09, 0.05, 0.035])
 BLOCK = 20_000
+CALLS, TURNS = 7, 5
 
 
 @dataclass(frozen=True)
@@ -94,15 +97,24 @@ class Run:
     arrays: float
 
 
+def timed(call):
+    """Result and median seconds of some calls; one where it takes longer than a second."""
+    taken = []
+    while len(taken) < CALLS and (not taken or taken[0] < 1.0):
+        began = time.perf_counter()
+        found = call()
+        taken.append(time.perf_counter() - began)
+    return found, statistics.median(taken)
+
+
 def run(n: int, actions: int, *, own: bool) -> Run:
     """Allocate in a fresh process."""
     problem, allocate = Problem.make(n, actions), co.policy.allocate  # imported before the clock
-    began = time.perf_counter()
     if own:
-        found = allocate(limits=problem.limits, blocks=problem.blocks)
+        given = {"limits": problem.limits, "blocks": problem.blocks}
     else:
-        found = allocate(problem.value, problem.usage, problem.limits)
-    seconds = time.perf_counter() - began
+        given = {"value": problem.value, "usage": problem.usage, "limits": problem.limits}
+    found, seconds = timed(lambda: allocate(**given))
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
     used, start = np.zeros(len(problem.limits)), 0
     rows = problem.blocks() if own else ((problem.value, problem.usage) for _ in range(1))
@@ -115,19 +127,21 @@ def run(n: int, actions: int, *, own: bool) -> Run:
     return Run(name, seconds, found.gap, exceeded, most, problem.value.nbytes / 2**20)
 
 
-def highs(n: int, actions: int) -> float:
-    """Seconds of HiGHS (interior point, without crossover) for the linear relaxation."""
-    problem = Problem.make(n, actions)
+def beside_highs(n: int, actions: int) -> tuple[float, float]:
+    """Median seconds of HiGHS (interior point, no crossover) and ours, in turns."""
+    problem, allocate = Problem.make(n, actions), co.policy.allocate
     one = sparse.kron(sparse.eye_array(n), np.ones((1, actions)), format="csr")
     limits = sparse.kron(np.ones((1, n)), problem.usage.T, format="csr")
-    began = time.perf_counter()
-    linprog(
-        -problem.value.astype(np.float64).ravel(),
-        A_ub=sparse.vstack([one, limits], format="csr"),
-        b_ub=np.r_[np.ones(n), problem.limits],
-        method="highs-ipm",
-    )
-    return time.perf_counter() - began
+    given = {"A_ub": sparse.vstack([one, limits], format="csr")}
+    given["b_ub"] = np.r_[np.ones(n), problem.limits]
+    cost = -problem.value.astype(np.float64).ravel()
+    theirs, ours = [], []
+    for _ in range(TURNS):
+        began = time.perf_counter()
+        linprog(cost, **given, method="highs-ipm")
+        theirs.append(time.perf_counter() - began)
+        ours.append(timed(lambda: allocate(problem.value, problem.usage, problem.limits))[1])
+    return statistics.median(theirs), statistics.median(ours)
 
 
 def main() -> int:
@@ -141,7 +155,7 @@ def main() -> int:
     sizes = [(10_000, 20), (10_000, 60), (100_000, 20), (100_000, 60), (1_000_000, 60)]
     runs = [fresh(run, n, k, own=False) for n, k in sizes]
     runs += [fresh(run, n, k, own=True) for n, k in ((10_000, 20), (1_000_000, 60))]
-    peer = fresh(highs, 10_000, 20)
+    peer, mine = fresh(beside_highs, 10_000, 20)
     print("| problem | s | gap | limit exceeded by | MB, process | of it values |")
     print("|---|---|---|---|---|---|")
     for one in runs:
@@ -150,8 +164,9 @@ def main() -> int:
             f"| {one.name} | {one.seconds:.2f} | {one.gap:.1e} | {over} | {one.megabytes:,.0f} | "
             f"{one.arrays:,.0f} |"
         )
-    ratio = peer / runs[0].seconds
-    print(f"HiGHS (interior point), 10,000 x 20: {peer:.1f} s, {ratio:.0f} times as long")
+    ratio = peer / mine
+    print(f"in turns, 10,000 x 20: {mine:.3f} s; HiGHS (interior point) {peer:.2f} s, "
+          f"{ratio:.0f} times as long")  # fmt: skip
     large, own = runs[4], runs[6]
     reached = {
         "gap": all(r.gap <= (1e-4 if r.name.startswith("10,000 ") else 1e-5) for r in runs),

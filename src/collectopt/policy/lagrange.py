@@ -194,9 +194,11 @@ class Book:
         """Smoothed dual at these prices."""
         width, slabs = self.v.shape[1], self.slabs
         paid = (prices @ slabs).reshape(width, -1)  # (K, 1) where usage is shared
-        z = (self.columns - paid) / temperature
+        z = self.columns - paid  # one array all along: most of the time goes by here
+        z /= temperature
         top = z.max(axis=0)
-        z = np.exp(z - top)
+        z -= top
+        np.exp(z, out=z)
         total = z.sum(axis=0)
         z /= total
         if self.shared:
