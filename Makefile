@@ -7,7 +7,7 @@ export OMP_NUM_THREADS := 1
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow prove-rules check lint types real headline headline-full bench bench-payment bench-guard bench-uplift bench-confounded bench-delays calibration notebook clean
+.PHONY: help demo test test-slow prove-rules check lint types real headline headline-full bench bench-policy bench-payment bench-guard bench-uplift bench-confounded bench-delays calibration notebook clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-17s %s\n", $$1, $$2}'
@@ -68,6 +68,11 @@ bench: $(VENV)/.user ## Speed beside the natural way
 	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/hazard.py
 	$(BIN)/python benchmarks/scoring.py
+
+bench-policy: $(VENV)/.dev ## Joint choice, memory of a run and one decision beside their bars
+	$(BIN)/python benchmarks/allocation.py
+	$(BIN)/python benchmarks/decide_memory.py
+	$(BIN)/python benchmarks/one_decision.py
 
 bench-payment: $(VENV)/.bench ## Payment forecasts beside bars and rivals (needs COLLECTOPT_DATA)
 	$(BIN)/python benchmarks/payment.py
