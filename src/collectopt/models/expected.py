@@ -98,20 +98,20 @@ class ExpectedLateness:
         if (count[group[used]] > 1).sum() < _NEEDED:
             return None
         late, group = known.late[used], np.unique(group[used], return_inverse=True)[1]
-        claim, plain = known.claim[used], Mixed.fit(np.zeros((len(late), 0)), late, group)
-        columns = _own(ledger)
+        claims = ledger.timeline.claims.take(pa.array(known.claim[used]))
+        plain, columns = Mixed.fit(np.zeros((len(late), 0)), late, group), _own(ledger)
         level = LEVEL / len(columns)
         names: list[str] = []
         texts: dict[str, tuple[str, ...]] = {}
         for name in columns:
-            own = _texts(ledger, [name], claim)
-            X, codes = _columns(ledger, [name], own, claim)
+            own = _texts(claims, name)
+            X, codes = _columns(claims, [name], own)
             found = Mixed.fit(Pieces.choose(X, codes).of(X), late, group)
             if found.explains(plain, len(late) - group.max() - 1) < level:
                 names, texts = [*names, name], texts | own
         if not names:
             return None
-        X, codes = _columns(ledger, names, texts, claim)
+        X, codes = _columns(claims, names, texts)
         pieces = Pieces.choose(X, codes)
         found = Mixed.fit(pieces.of(X), late, group)
         if not 1.0 - found.noise / plain.noise >= SHARE:
@@ -142,10 +142,11 @@ class ExpectedLateness:
         return Past(usual, key, total, times, self.noise, self.between)
 
     def _usual(self, ledger: Ledger) -> Float:
-        out = np.empty(len(ledger.timeline.claims))
+        claims = ledger.timeline.claims
+        out = np.empty(len(claims))
         for part in blocks(len(out), _BLOCK):
-            claim = np.arange(part.start, part.stop)
-            pieces = self.pieces.of(_columns(ledger, self.names, self.texts, claim)[0])
+            some = claims.slice(part.start, part.stop - part.start)
+            pieces = self.pieces.of(_columns(some, self.names, self.texts)[0])
             # row by row alike, whatever the number of rows is: a matrix product may not be
             out[part] = self.level + (pieces * self.coef).sum(axis=1)
         return out
@@ -303,35 +304,27 @@ def _places(ledger: Ledger, invoices: pa.ChunkedArray) -> tuple[Int, Int]:
 
 def _own(ledger: Ledger) -> list[str]:
     """Columns that may tell claims apart: amount, days to pay, kind, and the caller's."""
-    claims = ledger.timeline.claims
-    return [
-        AMOUNT,
-        TERM,
-        "kind",
-        *(name for name in ledger.features if name in claims.column_names),
-    ]
+    there = ledger.timeline.claims.column_names
+    return [AMOUNT, TERM, "kind", *(name for name in ledger.features if name in there)]
 
 
-def _texts(ledger: Ledger, names: Sequence[str], seen: Int) -> dict[str, tuple[str, ...]]:
-    """Find the frequent texts of the columns that hold texts."""
-    claims, found = ledger.timeline.claims, {}
-    for name in names:
-        if name not in {AMOUNT, TERM} and pa.types.is_string(claims[name].type):
-            counts = Counter(claims[name].take(pa.array(seen)).drop_null().to_pylist())
-            often = sorted(counts, key=lambda text: (-counts[text], text))[:CODES]
-            found[name] = tuple(sorted(text for text in often if counts[text] >= SEEN))
-    return found
+def _texts(claims: pa.Table, name: str) -> dict[str, tuple[str, ...]]:
+    """Find the frequent texts of a column; nothing where it holds no texts."""
+    if name in {AMOUNT, TERM} or not pa.types.is_string(claims[name].type):
+        return {}
+    counts = Counter(claims[name].drop_null().to_pylist())
+    often = sorted(counts, key=lambda text: (-counts[text], text))[:CODES]
+    return {name: tuple(sorted(text for text in often if counts[text] >= SEEN))}
 
 
 def _columns(
-    ledger: Ledger, names: Sequence[str], texts: Mapping[str, tuple[str, ...]], claim: Int
+    claims: pa.Table, names: Sequence[str], texts: Mapping[str, tuple[str, ...]]
 ) -> tuple[npt.NDArray[np.float32], set[int]]:
-    """Columns of some claims, (c, d), and which of them are codes; a text not known is nan."""
-    claims = ledger.timeline.claims
-    data = np.empty((len(claim), len(names)), dtype=np.float32)
+    """Columns of claims, (c, d), and which of them are codes; a text not known is nan."""
+    data = np.empty((len(claims), len(names)), dtype=np.float32)
     for k, name in enumerate(names):
         with np.errstate(over="ignore"):
-            data[:, k] = _numbers(claims, name, texts.get(name)).take(claim)
+            data[:, k] = _numbers(claims, name, texts.get(name))
     data[~np.isfinite(data)] = np.nan
     return data, {k for k, name in enumerate(names) if name in texts}
 
