@@ -111,7 +111,8 @@ class _Data:
 
     def hazard(self, beta: Float) -> Float:
         """Chance to leave in each week, at least a little of the base, (A * W,)."""
-        found = (self.X @ beta.astype(np.float32)).astype(np.float64)
+        # Not by BLAS: some of its float32 kernels warn of invalid values where there are none.
+        found = np.einsum("rp,p->r", self.X, beta)
         return np.clip(found, _LEAST * beta[:2].min(), 0.5)
 
     @classmethod
