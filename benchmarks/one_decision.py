@@ -47,7 +47,7 @@ TURN = 500  # calls
 
 def policy_and_book():
     from collectopt.models import PaymentModel, response
-    from collectopt.models.payment import HazardOptions
+    from collectopt.models.options import HazardOptions
 
     response.NEEDED_Z = -np.inf
     book = co.simulation.Book("shop", accounts=300, seed=22, weeks=52)

@@ -10,7 +10,7 @@ from collectopt.exceptions import InputError, NotFittedError
 from collectopt.models import CashFlowModel, PaymentModel, cash_flow
 from collectopt.models.cashflow import Shocks, lead_factors
 from collectopt.models.openbook import OpenBook, cash_by_week, claims_at
-from collectopt.models.payment import HazardOptions
+from collectopt.models.options import HazardOptions
 from collectopt.schema.forecast import Forecast
 from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger

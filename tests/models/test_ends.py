@@ -14,7 +14,7 @@ from collectopt.models.competing import NEEDED
 from collectopt.models.ends import ENDS, End, EndsForecast, behind, first_ends, incidence
 from collectopt.models.hazard import Curve, HazardModel
 from collectopt.models.labels import landmarks
-from collectopt.models.payment import HazardOptions
+from collectopt.models.options import HazardOptions
 
 CUT = "2024-01-01"
 AT = np.array([5.0, 20.0, 45.0, 90.0, 120.0])

@@ -16,7 +16,7 @@ from collectopt.features.words import EXPECTED
 from collectopt.models import PaymentModel, expected, reasons
 from collectopt.models.expected import EARLIEST, LATEST, MEMORY, ExpectedLateness, Mixed
 from collectopt.models.labels import Level
-from collectopt.models.payment import HazardOptions
+from collectopt.models.options import HazardOptions
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 

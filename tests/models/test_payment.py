@@ -9,7 +9,7 @@ from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features import compute
 from collectopt.models import BaseRate, PaymentModel, ShrunkenRate
 from collectopt.models.labels import Level, durations
-from collectopt.models.payment import HazardOptions
+from collectopt.models.options import HazardOptions
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 

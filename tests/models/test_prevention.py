@@ -13,7 +13,7 @@ from collectopt.evaluation import Fold, RollingSplit, backtest, not_yet_due
 from collectopt.evaluation.scoring import clustered_mean
 from collectopt.exceptions import InputError
 from collectopt.models import LateRisk, PaymentModel, labels, late_risk
-from collectopt.models.payment import HazardOptions
+from collectopt.models.options import HazardOptions
 from collectopt.schema.forecast import Forecast
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot

@@ -18,7 +18,8 @@ from collectopt.models import Reasons, reasons
 from collectopt.models.attribution import Blend, attribute
 from collectopt.models.boosting import TreeOptions, Trees, logit
 from collectopt.models.labels import due_offsets
-from collectopt.models.payment import HazardOptions, PaymentModel, _local_days
+from collectopt.models.options import HazardOptions
+from collectopt.models.payment import PaymentModel, _local_days
 
 CUT = "2024-01-01"
 QUICK = HazardOptions(rounds=60, rate=0.12, columns=0.8, ridge=1.0)

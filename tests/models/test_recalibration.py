@@ -10,7 +10,7 @@ from collectopt.exceptions import InputError, NotFittedError
 from collectopt.models import PaymentModel, Recalibrated
 from collectopt.models.boosting import expit, logit
 from collectopt.models.labels import due_offsets, durations
-from collectopt.models.payment import HazardOptions
+from collectopt.models.options import HazardOptions
 from collectopt.models.recalibration import Shift, _never_falling, _shares, earlier_cuts
 from collectopt.schema.forecast import Forecast
 from collectopt.schema.horizons import Horizon

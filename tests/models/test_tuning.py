@@ -10,7 +10,7 @@ import pytest
 from collectopt.exceptions import InputError, MissingExtraError
 from collectopt.models import PaymentModel, Tuning, tune
 from collectopt.models.labels import Level, landmarks, outcomes
-from collectopt.models.payment import HazardOptions
+from collectopt.models.options import HazardOptions
 from collectopt.models.rolling import Fold, Search, clustered_interval
 from collectopt.schema.ledger import Ledger
 

@@ -17,13 +17,8 @@ from collectopt.models.ends import ENDS, End, EndsForecast, behind, first_ends, 
 from collectopt.models.hazard import HazardModel
 from collectopt.models.inputs import LEFT_OUT, learnable
 from collectopt.models.labels import Level, due_offsets, landmarks
-from collectopt.models.payment import (
-    _ALL,
-    HazardOptions,
-    _enum,
-    _is_open,
-    _local_days,
-)
+from collectopt.models.options import HazardOptions
+from collectopt.models.payment import _ALL, _enum, _is_open, _local_days
 from collectopt.models.periods import blocks
 from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger

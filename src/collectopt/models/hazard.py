@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -383,6 +384,25 @@ class HazardModel(BaseEstimator):
         parts = [member.terms(matrix, periods, clock, due) for member in self.members_]
         base, added = (sum(values) / len(parts) for values in zip(*parts, strict=True))
         return periods, base, added
+
+    def beside(self, other: HazardModel) -> HazardModel:
+        """Give a model whose log odds are the mean over the members of this one and of another.
+
+        Both must have been fitted on columns of the same names, on the same grid.
+        """
+        self._check_fitted("beside")
+        other._check_fitted("beside")
+        mine, theirs = (
+            (m.columns_, m.clock_, m.grid_.edges.tolist(), m.grid_.due_edges.tolist())
+            for m in (self, other)
+        )
+        if mine != theirs:
+            raise InputError.of(
+                "HazardModel", None, expected=f"columns and bins {mine}", found=str(theirs)
+            )
+        both = copy.copy(self)
+        both.members_ = (*self.members_, *other.members_)
+        return both
 
     def save(self, directory: str | Path) -> None:
         """Write ``hazard.json`` into a directory, the trees in it as LightGBM's text."""

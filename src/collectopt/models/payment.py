@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,8 @@ from collectopt.exceptions import ArtifactError, InputError, NotFittedError
 from collectopt.features.engine import compute
 from collectopt.features.matrix import FeatureMatrix
 from collectopt.features.words import EXPECTED
-from collectopt.models.expected import ExpectedLateness, Past
-from collectopt.models.hazard import MAX_PERIODS, HazardModel
+from collectopt.models.expected import ExpectedLateness
+from collectopt.models.heads import Head, Training, names_at_issue
 from collectopt.models.inputs import LEFT_OUT, engine_names, inputs, learnable
 from collectopt.models.labels import (
     Durations,
@@ -29,8 +29,9 @@ from collectopt.models.labels import (
     outcomes,
     watched,
 )
+from collectopt.models.options import LARGE, HazardOptions
 from collectopt.models.periods import blocks
-from collectopt.models.sharing import SHARE_DAYS, Sharing
+from collectopt.models.sharing import SHARE_DAYS
 from collectopt.models.windows import END, KNOTS, Windows
 from collectopt.schema.forecast import Forecast
 from collectopt.schema.horizons import Horizon
@@ -39,153 +40,13 @@ from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import AsOf
 
 Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]
 E = TypeVar("E", bound=Enum)
 
 QUANTILES = (0.1, 0.5, 0.9)
 _BLOCK = 100_000
 _ALL = 200.0  # years
-#: Events from which on the data are large: more leaves, less restraint. Small data want straight
-#: lines, many weak trees of few columns each, close to a mean over many models, and the windows,
-#: which see part of the rows only, half as much.
-LARGE = 5000
-#: Features that say when, seen from the due date, the account usually pays.
-USUAL = ("late_recent", "late_last", EXPECTED)
-
-
-@dataclass(frozen=True)
-class HazardOptions:
-    """Hyper-parameters of the hazard inside a :class:`PaymentModel`.
-
-    Attributes
-    ----------
-    rounds, leaves, min_leaf : int or None
-        Trees, leaves of a tree, person-periods of a leaf; None = by the number of events.
-    rate : float or None
-        Learning rate; None = by the number of events.
-    columns : float or None
-        Share of the columns that a tree sees; None = by the number of events.
-    ridge : float or None
-        Pseudo-weight that pulls each leaf to 0; None = by the number of events.
-    slopes : float or None
-        Ridge penalty of the straight lines that the trees start from; None = lines on small data
-        only.
-    half_life_days : float or None, or several of them
-        Age at which what was seen counts half; None = all counts alike. Several: the mean of as
-        many hazards, what was always so beside what is so lately.
-    monotone : mapping of str to int
-        Sign by feature, where the field knows it.
-    haste : float
-        So many times fewer trees, each of which weighs so many times more.
-    max_periods : int
-        Most person-periods that a fit looks at.
-    """
-
-    rounds: int | None = None
-    rate: float | None = None
-    leaves: int | None = None
-    min_leaf: int | None = None
-    columns: float | None = None
-    ridge: float | None = None
-    slopes: float | None = None
-    half_life_days: float | tuple[float | None, ...] | None = (None, 180.0)
-    monotone: dict[str, int] = field(default_factory=dict)
-    haste: float = 1.0
-    max_periods: int = MAX_PERIODS
-
-    def hazard(self, events: int, names: Sequence[str], seed: int) -> HazardModel:
-        """Make the model for data with so many events."""
-        large = events >= LARGE
-        signs = {name: sign for name, sign in self.monotone.items() if name in names}
-        return HazardModel(
-            n_estimators=round((self.rounds or (150 if large else _few(events))) / self.haste),
-            learning_rate=(self.rate or (0.06 if large else 0.015)) * self.haste,
-            num_leaves=self.leaves or (31 if large else 7),
-            min_child_samples=self.min_leaf or (200 if large else 50),
-            colsample_bytree=self.columns or (0.8 if large else 0.2),
-            reg_lambda=self.ridge or (1.0 if large else 50.0),
-            slopes=self.slopes or (None if large else 1000.0),
-            half_life_days=self.half_life_days,
-            monotone=signs or None,
-            usual=[name for name in USUAL if name in names] or None,
-            max_periods=self.max_periods,
-            seed=seed,
-        )
-
-
-def _read_options(content: dict[str, Any]) -> HazardOptions:
-    lives = content["half_life_days"]
-    return HazardOptions(
-        **{**content, "half_life_days": tuple(lives) if isinstance(lives, list) else lives}
-    )
-
-
-def _few(events: int) -> int:
-    """Trees for small data: in proportion to what there is to learn from."""
-    return int(np.clip(events / 8, 60, 320))
-
-
-@dataclass(frozen=True)
-class _Head:
-    """What was learnt at one level.
-
-    Attributes
-    ----------
-    hazard : HazardModel
-    windows : Windows
-        Averaged with the hazard up to half a year.
-    names : tuple of str
-        Features, in the order of the hazard's columns.
-    categories : mapping of str to tuple of str
-        Codes of the categorical ones.
-    sharing : Sharing
-        How much of the open amount comes in.
-    expected : ExpectedLateness or None
-        What gives the lateness to expect, where it is one of the features.
-    """
-
-    hazard: HazardModel
-    windows: Windows
-    names: tuple[str, ...]
-    categories: dict[str, tuple[str, ...]]
-    sharing: Sharing
-    expected: ExpectedLateness | None
-
-    def past(self, ledger: Ledger) -> Past | None:
-        return None if self.expected is None else self.expected.past(ledger)
-
-
-@dataclass(frozen=True, eq=False)
-class Training:
-    """What one level learns from: everything that no option of the hazard changes.
-
-    Attributes
-    ----------
-    matrix : FeatureMatrix
-        (n, d), one row a moment before the cut.
-    outcome : Durations
-        Days to the event, censored at the cut.
-    events : int
-        Different events among them: several moments may wait for the same one.
-    share : (n, 4) float64
-        Share settled within 30, 90, 180 and 365 days; nan where not over.
-    due : (n,) float64
-        Days until the due date; nan without one.
-    start : (n,) datetime64[D]
-        Local day of each row.
-    windows : Windows
-    expected : ExpectedLateness or None
-        What gave the last column of the matrix.
-    """
-
-    matrix: FeatureMatrix
-    outcome: Durations
-    events: int
-    share: Float
-    due: Float
-    start: npt.NDArray[np.datetime64]
-    windows: Windows
-    expected: ExpectedLateness | None
 
 
 @dataclass(frozen=True)
@@ -247,7 +108,7 @@ class PaymentModel:
         self.max_rows = max_rows
         self.options = options or HazardOptions()
         self.seed = seed
-        self._heads: dict[Level, _Head] = {}
+        self._heads: dict[Level, Head] = {}
 
     def __repr__(self) -> str:
         levels = tuple(level.value for level in self.levels)
@@ -272,10 +133,7 @@ class PaymentModel:
         InputError
             No claim was open at any time before the cut; an unknown feature.
         """
-        self._heads = {
-            level: self._head_of(self.training(ledger, as_of, level)) for level in self.levels
-        }
-        return self
+        return self.learn({level: self.training(ledger, as_of, level) for level in self.levels})
 
     def learn(self, training: Mapping[Level, Training]) -> Self:
         """Fit what :meth:`training` prepared, so that many options share one preparation.
@@ -285,7 +143,10 @@ class PaymentModel:
         training : mapping of Level to Training
             One entry a level, prepared with the same event, seed and haste.
         """
-        self._heads = {level: self._head_of(prepared) for level, prepared in training.items()}
+        self._heads = {
+            level: Head.fit(prepared, self.options, self.seed)
+            for level, prepared in training.items()
+        }
         return self
 
     def training(self, ledger: Ledger, as_of: AsOf, level: Level) -> Training:
@@ -309,7 +170,8 @@ class PaymentModel:
         matrix, expected = self._columns(rows, as_of, level, years)
         due = due_offsets(rows)
         day = _local_days(rows)
-        events = _distinct(rows, day, outcome)
+        came = _events(rows, day, outcome)
+        events, first = len(np.unique(came[outcome.event])), names_at_issue(rows)
         windows = Windows.fit(
             matrix.values,
             due,
@@ -320,7 +182,10 @@ class PaymentModel:
             trust=1.0 if events >= LARGE else 0.5,
             haste=self.options.haste,
         )
-        return Training(matrix, outcome, events, share, due, day, windows, expected)
+        at_issue = len(np.unique(came[outcome.event & first]))
+        return Training(
+            matrix, outcome, events, share, due, day, first, at_issue, windows, expected
+        )
 
     def predict(
         self,
@@ -409,19 +274,10 @@ class PaymentModel:
             "features": self.features,
             "options": vars(self.options),
             "heads": {
-                level.value: {
-                    "windows": head.windows.to_json(),
-                    "names": head.names,
-                    "categories": head.categories,
-                    "sharing": head.sharing.to_json(),
-                    "expected": None if head.expected is None else head.expected.to_json(),
-                }
-                for level, head in self._heads.items()
+                level.value: head.save(path, level.value) for level, head in self._heads.items()
             },
         }
         (path / "payment.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-        for level, head in self._heads.items():
-            head.hazard.save(path / level.value)
 
     @classmethod
     def load(cls, directory: str | Path) -> PaymentModel:
@@ -441,27 +297,18 @@ class PaymentModel:
                 features=content["features"],
                 years=content["years"],
                 max_rows=content["max_rows"],
-                options=_read_options(content["options"]),
+                options=HazardOptions.from_json(content["options"]),
                 seed=content["seed"],
             )
             for name, head in content["heads"].items():
-                categories = {k: tuple(v) for k, v in head["categories"].items()}
-                hazard, expected = HazardModel.load(path / name), head.get("expected")
-                model._heads[Level(name)] = _Head(
-                    hazard,
-                    Windows.from_json(head["windows"]),
-                    tuple(head["names"]),
-                    categories,
-                    Sharing.from_json(head["sharing"]),
-                    expected and ExpectedLateness.from_json(expected),
-                )
+                model._heads[Level(name)] = Head.load(path, name, head)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"no readable PaymentModel in {path}: {error}") from error
         return model
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _head(self, level: str) -> _Head:
+    def _head(self, level: str) -> Head:
         if not self._heads:
             raise NotFittedError.of(self, "predict")
         found = self._heads.get(_enum(Level, level, "level"))
@@ -474,29 +321,6 @@ class PaymentModel:
                 hint=f"Make it with PaymentModel(levels=[..., {level!r}]).",
             )
         return found
-
-    def _head_of(self, data: Training) -> _Head:
-        matrix, outcome = data.matrix, data.outcome
-        hazard = self.options.hazard(data.events, matrix.names, self.seed)
-        hazard.fit(
-            matrix.values,
-            outcome.days,
-            outcome.event,
-            offset=data.due,
-            start=data.start,
-            names=matrix.names,
-            categorical=list(matrix.categories),
-        )
-        sharing = Sharing.fit(
-            matrix.values,
-            data.due,
-            outcome,
-            data.share,
-            categorical=[matrix.names.index(name) for name in matrix.categories],
-            seed=self.seed,
-        )
-        categories = {name: tuple(values) for name, values in matrix.categories.items()}
-        return _Head(hazard, data.windows, matrix.names, categories, sharing, data.expected)
 
     def _columns(
         self, rows: Snapshot, as_of: AsOf, level: Level, years: float
@@ -522,7 +346,7 @@ class PaymentModel:
         return matrix.with_column(EXPECTED, expected.past(rows.ledger).of(rows)), expected
 
     def _block(
-        self, head: _Head, rows: Snapshot, X: Matrix, asked: _Asked, level: Level
+        self, head: Head, rows: Snapshot, X: Matrix, asked: _Asked, level: Level
     ) -> tuple[Float, Float, Float, Float]:
         """P(event), quantiles in days, expected share, P(never)."""
         due = due_offsets(rows)
@@ -535,8 +359,7 @@ class PaymentModel:
             reach = float(ahead.max(initial=0.0))
             knots = knots[: np.searchsorted(knots, reach) + 1]
             reach = max(reach, knots[-1])
-        start = _local_days(rows)
-        curve = head.hazard.predict_curve(X, offset=due, start=start, reach=reach)
+        curve = head.curve(rows, X, due, _local_days(rows), reach)
         bend = head.windows.bend(X, due, curve.before(knots))
         p = bend.forward(curve.before(ahead), ahead)
         days = np.full((len(rows), len(asked.quantiles)), np.inf)
@@ -567,12 +390,11 @@ def _local_days(rows: Snapshot) -> npt.NDArray[np.datetime64]:
     return np.asarray(rows.rows["day"].to_numpy().astype("datetime64[D]"))
 
 
-def _distinct(rows: Snapshot, day: npt.NDArray[np.datetime64], outcome: Durations) -> int:
-    """Count the events by account and day."""
-    came = outcome.event
-    on = day.astype(np.int64)[came] + np.floor(outcome.days[came]).astype(np.int64)
-    account = rows.rows["account"].to_numpy().astype(np.int64)[came]
-    return len(np.unique(np.stack([account, on]), axis=1).T)
+def _events(rows: Snapshot, day: npt.NDArray[np.datetime64], outcome: Durations) -> Int:
+    """Give a number of the account and day of each event, (n,): several rows may wait for one."""
+    on = day.astype(np.int64) + np.floor(outcome.days).astype(np.int64)
+    account = rows.rows["account"].to_numpy().astype(np.int64)
+    return np.asarray(account << 32 | on)
 
 
 def _is_open(rows: Snapshot, level: Level) -> npt.NDArray[np.bool_]:

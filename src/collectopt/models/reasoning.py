@@ -107,18 +107,21 @@ def reasons(
     asked = np.flatnonzero(_is_open(snapshot, kind) & (ahead > 0.0))
     added = np.zeros((len(snapshot), len(head.names) + 1))
     base = np.where(chance > 0.5, 1.0, -1.0) * _SURE
-    for part in blocks(len(asked), _BLOCK):
-        rows = asked[part]
-        found = attribute(
-            head.hazard,
-            head.windows,
-            X[rows],
-            due=due[rows],
-            start=_local_days(snapshot)[rows],
-            ahead=ahead[rows],
-            chance=chance[rows],
-        )
-        base[rows], added[rows] = found.base, found.added
+    day = _local_days(snapshot)
+    for hazard, own in head.groups(snapshot):
+        mine = np.intersect1d(asked, own)
+        for part in blocks(len(mine), _BLOCK):
+            rows = mine[part]
+            found = attribute(
+                hazard,
+                head.windows,
+                X[rows],
+                due=due[rows],
+                start=day[rows],
+                ahead=ahead[rows],
+                chance=chance[rows],
+            )
+            base[rows], added[rows] = found.base, found.added
     return Reasons(
         rows=snapshot.rows.select(["account_id", "as_of", "invoice_id"]),
         horizon=str(wanted),

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from collectopt.exceptions import InputError
 from collectopt.features.engine import compute
 from collectopt.features.matrix import FeatureMatrix
+from collectopt.models.heads import Training
 from collectopt.models.inputs import engine_names
 from collectopt.models.labels import Event, Level, due_offsets, landmarks, outcomes, watched
-from collectopt.models.payment import PaymentModel, Training
+from collectopt.models.payment import PaymentModel
 from collectopt.schema.horizons import Horizon
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot

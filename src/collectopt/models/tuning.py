@@ -22,7 +22,8 @@ import pandas as pd
 
 from collectopt._lazy import extra
 from collectopt.exceptions import InputError
-from collectopt.models.payment import HazardOptions, PaymentModel
+from collectopt.models.options import HazardOptions
+from collectopt.models.payment import PaymentModel
 from collectopt.models.rolling import Fold, Search
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.times import AsOf

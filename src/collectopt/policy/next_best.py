@@ -153,9 +153,11 @@ class NextBestAction(Policy):
         payment = self.payment
         if payment is None:
             from collectopt.models import PaymentModel
-            from collectopt.models.payment import HazardOptions
+            from collectopt.models.options import HazardOptions
 
-            options = HazardOptions(haste=_HASTE, max_periods=_PERIODS, half_life_days=None)
+            options = HazardOptions(
+                haste=_HASTE, max_periods=_PERIODS, half_life_days=None, at_issue=False
+            )
             payment = PaymentModel(levels=("account",), max_rows=_ROWS, options=options)
         if hasattr(payment, "fit"):
             payment = payment.fit(ledger, as_of=moment) or payment
