@@ -57,7 +57,7 @@ class FeatureMatrix:
         kept = {name: self.categories[name] for name in names if name in self.categories}
         return FeatureMatrix(values, tuple(names), kept)
 
-    def take(self, part: slice) -> FeatureMatrix:
+    def take(self, part: slice | npt.NDArray[np.int64]) -> FeatureMatrix:
         """Give some rows."""
         return FeatureMatrix(self.values[part], self.names, self.categories)
 

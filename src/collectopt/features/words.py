@@ -14,6 +14,8 @@ from collectopt.features.definition import CHANNEL, NEVER, Feature, Unit
 TIME = "time"
 #: Column that a model of payments adds: the days late to expect of a claim.
 EXPECTED = "late_expected"
+#: Ranks of amounts among the latest claims of their kind, see :mod:`collectopt.models.issue`.
+RANKS = ("claim_rank", "open_rank")
 #: Columns that :func:`sentence` likes to know of a row, whatever the model looks at.
 CONTEXT = ("settled_n", "matured_n", "contacts_n")
 
@@ -80,6 +82,14 @@ PHRASES: Mapping[str, Phrase] = {
         "Has paid {p} of its open claims", zero="Has paid nothing on its open claims"
     ),
     "claim_amount": Phrase("The claim is about {m}"),
+    "claim_rank": Phrase(
+        "The claim is larger than {p} of the latest of its kind",
+        zero="The claim is among the smallest of its kind of late",
+    ),
+    "open_rank": Phrase(
+        "Its open claims are larger than {p} of the latest of their kinds, on average",
+        zero="Its open claims are among the smallest of their kinds of late",
+    ),
     "claim_open_share": Phrase("{p} of the claim is still open"),
     "claim_dpd": Phrase(
         "The claim is {d} past due",
@@ -262,7 +272,8 @@ _TOPICS: Mapping[str, str] = {
         "payments": "days_since_payment payments_30 paid_30 payments_90 paid_90 payments_365 "
         "paid_365",
         "parts": "part_share open_paid_share claim_open_share",
-        "amount": "open_amount past_due_amount claim_amount claim_amount_ratio",
+        "amount": "open_amount past_due_amount claim_amount claim_amount_ratio claim_rank "
+        "open_rank",
         "open claims": "open_claims past_due_claims",
         "contacts": "contacts_n contacts_7 contacts_30 contacts_90 days_since_contact "
         "contacts_since_payment last_channel last_tone contacts_90_<channel>",
@@ -275,6 +286,7 @@ _TOPICS: Mapping[str, str] = {
     }.items()
     for name in names.split()
 }
+_OF_MODELS = {TIME: Unit.DAYS, EXPECTED: Unit.DAYS, **dict.fromkeys(RANKS, Unit.SHARE)}
 _NEEDS_SETTLED = frozenset(
     {
         "late_mean", "late_median", "late_sd", "late_max", "late_last", "late_share",
@@ -335,8 +347,8 @@ def sentence(name: str, value: float | str, context: Mapping[str, float] | None 
     stem = name if declared is None else declared.name
     phrase = PHRASES.get(stem)
     channel = "" if declared is None else name.removeprefix(declared.name.removesuffix(CHANNEL))
-    of_models = name in {TIME, EXPECTED}
-    unit = Unit.DAYS if of_models else Unit.NUMBER if declared is None else declared.unit
+    plain = Unit.NUMBER if declared is None else declared.unit
+    unit = _OF_MODELS.get(name, plain)
     if phrase is None:
         shown = value if isinstance(value, str) else _show(value, unit)
         return f"{_title(name, declared)} is {shown}"

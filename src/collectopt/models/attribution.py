@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from collectopt.models.boosting import expit, logit
 from collectopt.models.hazard import HazardModel
+from collectopt.models.heads import Joined
 from collectopt.models.periods import Periods
 from collectopt.models.windows import END, KNOTS, Windows, _with_due
 
@@ -53,10 +54,11 @@ class Shares:
 
 
 def attribute(
-    hazard: HazardModel,
+    hazard: HazardModel | Joined,
     windows: Windows,
     X: Matrix,
     *,
+    seen: int | None = None,
     due: Float,
     start: npt.NDArray[np.datetime64],
     ahead: Float,
@@ -69,7 +71,9 @@ def attribute(
     hazard, windows
         The parts of the forecast.
     X : (n, d) float32
-        Features.
+        Columns of the hazard.
+    seen : int, optional
+        How many of them, the first ones, the windows look at; default: all.
     due : (n,) float64
         Days until the due date; nan without one.
     start : (n,) datetime64[D]
@@ -80,10 +84,12 @@ def attribute(
         The forecast.
     """
     width, n = X.shape[1], len(X)
+    seen = width if seen is None else seen
     # Beyond the knot that ends the horizon's piece nothing has a part in the forecast.
     upto = np.maximum(ahead, np.r_[_EDGES, 0.0][np.searchsorted(_EDGES, ahead)])
     periods, base, added = hazard.contributions(X, offset=due, start=start, reach=upto)
-    odds, window = _window_parts(windows, X, due, int(np.searchsorted(_EDGES, ahead.max())) + 1)
+    count = int(np.searchsorted(_EDGES, ahead.max())) + 1
+    odds, window = _window_parts(windows, X[:, :seen], due, count)
     blend = Blend.of(periods, ahead, windows, due, odds.shape[1])
     bins = (blend.dense(periods, base), blend.dense(periods, added.sum(axis=1)))
     windows_sum = window.sum(axis=2)
@@ -98,8 +104,10 @@ def attribute(
     line = by_bin[periods.row, blend.place(periods)][:, None] * added
     shares = np.zeros((n, width + 1))
     whole = np.add.reduceat(line, first, axis=0)
-    shares[:, :width] = whole[:, :width] + np.einsum("nk,nkd->nd", by_window, window[:, :, :width])
-    shares[:, width] = whole[:, width:].sum(axis=1) + (by_window * window[:, :, width]).sum(axis=1)
+    by_column = np.einsum("nk,nkd->nd", by_window, window)
+    shares[:, :width] = whole[:, :width]
+    shares[:, :seen] += by_column[:, :seen]
+    shares[:, width] = whole[:, width:].sum(axis=1) + by_column[:, seen]
     reference = logit(blend.slopes(bins[0], odds)[0])
     rest = logit(chance) - reference - shares.sum(axis=1)
     return Shares(reference, _exact(shares, rest), rest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -323,6 +322,26 @@ class HazardModel(BaseEstimator):
             parts.append(self._curve(matrix[part], _cut(due, part), _cut(first, part), upto))
         return Curve.join(parts)
 
+    def odds(
+        self,
+        X: npt.ArrayLike,
+        periods: Periods,
+        *,
+        offset: npt.ArrayLike | None = None,
+        start: Days | None = None,
+    ) -> list[Float]:
+        """Log odds of bins that were laid already, (m,) by member.
+
+        Parameters
+        ----------
+        X, offset, start
+            As in ``predict_cumulative``; all at once.
+        periods : Periods
+            m bins of those rows, from a grid like ``grid_``.
+        """
+        matrix, due, first = self._check_predict("odds", X, offset, start)
+        return self._odds(matrix, periods, due, first)
+
     def lay(
         self,
         X: npt.ArrayLike,
@@ -384,25 +403,6 @@ class HazardModel(BaseEstimator):
         parts = [member.terms(matrix, periods, clock, due) for member in self.members_]
         base, added = (sum(values) / len(parts) for values in zip(*parts, strict=True))
         return periods, base, added
-
-    def beside(self, other: HazardModel) -> HazardModel:
-        """Give a model whose log odds are the mean over the members of this one and of another.
-
-        Both must have been fitted on columns of the same names, on the same grid.
-        """
-        self._check_fitted("beside")
-        other._check_fitted("beside")
-        mine, theirs = (
-            (m.columns_, m.clock_, m.grid_.edges.tolist(), m.grid_.due_edges.tolist())
-            for m in (self, other)
-        )
-        if mine != theirs:
-            raise InputError.of(
-                "HazardModel", None, expected=f"columns and bins {mine}", found=str(theirs)
-            )
-        both = copy.copy(self)
-        both.members_ = (*self.members_, *other.members_)
-        return both
 
     def save(self, directory: str | Path) -> None:
         """Write ``hazard.json`` into a directory, the trees in it as LightGBM's text."""
@@ -542,9 +542,15 @@ class HazardModel(BaseEstimator):
 
     def _curve(self, matrix: Matrix, due: Float | None, first: Days | None, upto: Float) -> Curve:
         periods = self.grid_.lay(upto, due)
-        clock = periods.features(due, first, self._usual(matrix))
-        odds = [member.odds(matrix, periods, clock, due) for member in self.members_]
+        odds = self._odds(matrix, periods, due, first)
         return Curve.build(periods, expit(np.mean(odds, axis=0)), len(matrix))
+
+    def _odds(
+        self, matrix: Matrix, periods: Periods, due: Float | None, first: Days | None
+    ) -> list[Float]:
+        """Log odds of each bin, by member."""
+        clock = periods.features(due, first, self._usual(matrix))
+        return [member.odds(matrix, periods, clock, due) for member in self.members_]
 
 
 _POSITIVE = ("learning_rate", "colsample_bytree", "reg_lambda", "slopes")

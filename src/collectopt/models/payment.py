@@ -17,8 +17,9 @@ from collectopt.features.engine import compute
 from collectopt.features.matrix import FeatureMatrix
 from collectopt.features.words import EXPECTED
 from collectopt.models.expected import ExpectedLateness
-from collectopt.models.heads import Head, Training, names_at_issue
+from collectopt.models.heads import Head, Training, apart
 from collectopt.models.inputs import LEFT_OUT, engine_names, inputs, learnable
+from collectopt.models.issue import names_at_issue, ranks
 from collectopt.models.labels import (
     Durations,
     Event,
@@ -73,7 +74,8 @@ class PaymentModel:
     features : sequence of str, optional
         Features to learn from. Default: all but the rates of the whole book and its segments,
         which say what the calendar was rather than who pays; and, at level "invoice" where columns
-        of the claims tell, "late_expected": see :mod:`collectopt.models.expected`.
+        of the claims tell, "late_expected": see :mod:`collectopt.models.expected`; and, for rows
+        at issue of large data, "claim_rank" and "open_rank": see :mod:`collectopt.models.issue`.
     years : float
         How far back the learning reaches.
     max_rows : int
@@ -170,8 +172,10 @@ class PaymentModel:
         matrix, expected = self._columns(rows, as_of, level, years)
         due = due_offsets(rows)
         day = _local_days(rows)
-        came = _events(rows, day, outcome)
-        events, first = len(np.unique(came[outcome.event])), names_at_issue(rows)
+        came, first = _events(rows, day, outcome), names_at_issue(rows)
+        events = len(np.unique(came[outcome.event]))
+        at_issue = len(np.unique(came[outcome.event & first]))
+        told = self.features is None and apart(self.options, at_issue)
         windows = Windows.fit(
             matrix.values,
             due,
@@ -182,9 +186,18 @@ class PaymentModel:
             trust=1.0 if events >= LARGE else 0.5,
             haste=self.options.haste,
         )
-        at_issue = len(np.unique(came[outcome.event & first]))
         return Training(
-            matrix, outcome, events, share, due, day, first, at_issue, windows, expected
+            matrix,
+            ranks(rows) if told else None,
+            outcome,
+            events,
+            share,
+            due,
+            day,
+            first,
+            at_issue,
+            windows,
+            expected,
         )
 
     def predict(

@@ -105,30 +105,34 @@ def reasons(
     X = np.asarray(used.values)
     ahead = due + wanted.days if wanted.from_due else np.full(len(snapshot), float(wanted.days))
     asked = np.flatnonzero(_is_open(snapshot, kind) & (ahead > 0.0))
-    added = np.zeros((len(snapshot), len(head.names) + 1))
+    added = np.zeros((len(snapshot), len(head.columns) + 1))
+    full = np.full((len(snapshot), len(head.columns)), np.nan, dtype=np.float32)
     base = np.where(chance > 0.5, 1.0, -1.0) * _SURE
     day = _local_days(snapshot)
-    for hazard, own in head.groups(snapshot):
-        mine = np.intersect1d(asked, own)
+    for hazard, own, columns in head.groups(snapshot, X):
+        full[own, : columns.shape[1]] = columns
+        mine = np.flatnonzero(np.isin(own, asked))
         for part in blocks(len(mine), _BLOCK):
-            rows = mine[part]
+            rows = own[mine[part]]
             found = attribute(
                 hazard,
                 head.windows,
-                X[rows],
+                columns[mine[part]],
+                seen=len(head.names),
                 due=due[rows],
                 start=day[rows],
                 ahead=ahead[rows],
                 chance=chance[rows],
             )
-            base[rows], added[rows] = found.base, found.added
+            base[rows], added[rows, -1] = found.base, found.added[:, -1]
+            added[rows, : columns.shape[1]] = found.added[:, :-1]
     return Reasons(
         rows=snapshot.rows.select(["account_id", "as_of", "invoice_id"]),
         horizon=str(wanted),
-        names=(*head.names, TIME),
+        names=(*head.columns, TIME),
         values=added,
         base=base,
-        data=np.column_stack([X, -np.floor(1.0 - due)]).astype(np.float32),
+        data=np.column_stack([full, -np.floor(1.0 - due)]).astype(np.float32),
         categories=used.categories,
         context={name: matrix.column(name) for name in CONTEXT},
         top=top,
