@@ -296,10 +296,9 @@ class _Lateness(NamedTuple):
 
 def _places(ledger: Ledger, invoices: pa.ChunkedArray) -> tuple[Int, Int]:
     """Rows whose invoice is a claim of the timeline, and its place there."""
-    given = ledger.timeline.claims["invoice"].combine_chunks()
-    found = pc.fill_null(pc.index_in(invoices.cast(given.type), value_set=given), -1).to_numpy()
+    found = ledger.timeline.places(invoices)
     rows = np.flatnonzero(found >= 0)
-    return rows, found[rows].astype(np.int64)
+    return rows, found[rows]
 
 
 def _own(ledger: Ledger) -> list[str]:

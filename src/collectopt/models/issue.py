@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from collectopt.features.catalogue import DEFINITIONS
 from collectopt.features.definition import Unit
@@ -33,8 +32,9 @@ _PLACES = 2  # decimals of a rank
 
 def names_at_issue(rows: Snapshot) -> Bool:
     """Whether each row names a claim and asks on the local day of its issue, (n,)."""
-    place = _places(rows, rows.rows["invoice"])
-    issued = rows.ledger.timeline.claims["issued_on"].cast(pa.int32()).to_numpy()
+    timeline = rows.ledger.timeline
+    place = timeline.places(rows.rows["invoice"])
+    issued = timeline.claims["issued_on"].cast(pa.int32()).to_numpy()
     found = np.flatnonzero(place >= 0)
     out = np.zeros(len(rows), dtype=np.bool_)
     day = rows.rows["day"].to_numpy().astype("datetime64[D]").astype(np.int64)
@@ -60,10 +60,10 @@ def ranks(rows: Snapshot) -> Float:
     row = rows.claims["row"].to_numpy().astype(np.int64)
     asked = np.flatnonzero(first[row])
     row, subject = row[asked], rows.claims["subject"].to_numpy()[asked]
-    places, inverse = np.unique(
-        _places(rows, rows.claims["invoice"].take(pa.array(asked))), return_inverse=True
-    )
-    rank = _ranked(rows.ledger.timeline.claims, places)[inverse]
+    timeline = rows.ledger.timeline
+    found = timeline.places(rows.claims["invoice"].take(pa.array(asked)))
+    places, inverse = np.unique(found, return_inverse=True)
+    rank = _ranked(timeline.claims, places)[inverse]
     known = ~np.isnan(rank)
     out[row[subject], 0] = rank[subject]
     count = np.bincount(row[known], minlength=len(rows))
@@ -71,13 +71,6 @@ def ranks(rows: Snapshot) -> Float:
     seen = count > 0
     out[seen, 1] = np.round(total[seen] / count[seen], _PLACES)
     return out
-
-
-def _places(rows: Snapshot, invoices: pa.ChunkedArray) -> Int:
-    """Place of each invoice among the claims of the timeline; -1 = none."""
-    known = rows.ledger.timeline.claims["invoice"].combine_chunks()
-    found = pc.index_in(invoices.cast(known.type), value_set=known)
-    return np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
 
 
 def _ranked(claims: pa.Table, places: Int) -> Float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -59,6 +60,12 @@ class Timeline:
     contacts: pa.Table
     responses: pa.Table
     holds: pa.Table
+
+    def places(self, invoices: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        """Find invoices, by row number, among the claims: (n,) rows of `claims`, -1 = none."""
+        known = self.claims["invoice"].combine_chunks()
+        found = pc.index_in(invoices.cast(known.type), value_set=known)
+        return np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
 
 
 def build(tables: Mapping[str, pa.Table], zones: pa.Array) -> Timeline:
