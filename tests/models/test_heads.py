@@ -1,6 +1,7 @@
 """Rows that name a claim on its day of issue: hazards of their own beside the general ones."""
 
 import json
+import shutil
 from datetime import date
 from decimal import Decimal
 
@@ -8,11 +9,13 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from collectopt.exceptions import ArtifactError
 from collectopt.features import compute
 from collectopt.features.words import RANKS
-from collectopt.models import PaymentModel, heads, issue, reasons
+from collectopt.models import PaymentModel, hazard, heads, issue, payment, reasoning, reasons
 from collectopt.models.boosting import expit, logit
 from collectopt.models.labels import Level, due_offsets
+from collectopt.models.one_row import QuickPayment
 from collectopt.models.options import HazardOptions
 from collectopt.models.payment import _local_days
 from collectopt.schema.ledger import Ledger
@@ -112,8 +115,8 @@ def test_other_rows_are_forecast_as_without(ledger, both):
     got, wanted = (
         model.predict(snapshot, horizons=("8D", "90D"), level="invoice") for model in both
     )
-    np.testing.assert_array_equal(got.p_paid, wanted.p_paid)
-    np.testing.assert_array_equal(got.days, wanted.days)
+    for name in ("p_paid", "days", "share", "p_never"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name))
 
 
 def test_rows_at_issue_take_the_mean_of_both_in_log_odds(ledger, both):
@@ -378,3 +381,59 @@ def test_ranks_give_reasons_at_issue_only(ledger, both):
     assert later.names == found.names
     assert not later.values[:, places].any()
     assert np.isnan(later.data[:, places]).all()
+
+
+@pytest.mark.parametrize("event", ["full", "any"])
+def test_accounts_too_are_forecast_and_explained_at_issue(ledger, event):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads, "LARGE", 300)
+        found = [
+            PaymentModel(
+                event=event, levels=("account",), options=HazardOptions(**FEW, at_issue=wish)
+            ).fit(ledger, as_of=CUT)
+            for wish in (True, False)
+        ]
+    first, moment = ask(ledger)[0].take(np.arange(60)), "2024-02-15"
+    named, without = (m.predict(first, horizons=("8D",)).p_paid for m in found)
+    assert (named != without).all()
+    told = reasons(found[0], first, "8D", "account")
+    np.testing.assert_allclose(expit(told.base + told.values.sum(axis=1)), named[:, 0], atol=1e-9)
+    book = Snapshot(ledger, moment)  # names no claim
+    got, wanted = (m.predict(book, horizons=("8D",)).p_paid for m in found)
+    np.testing.assert_array_equal(got, wanted)
+    quick = QuickPayment(found[0], (8,))
+    names, categories = found[0].inputs("account")
+    X = np.asarray(compute(book, names, categories).values)
+    due, day = due_offsets(book), _local_days(book).astype(np.int64)
+    lines = quick.straight(X)
+    alone = [quick.before(X[i], lines[i], due[i], int(day[i]))[0] for i in range(len(book))]
+    np.testing.assert_allclose(alone, got[:, 0], rtol=1e-9)
+
+
+def test_small_blocks_give_the_same(monkeypatch, ledger, both):
+    parts = [ask(ledger, later=later)[0].rows.slice(0, 25) for later in (0, 1)]
+    names = ["account_id", "as_of", "invoice_id"]
+    rows = [row for part in parts for row in part.select(names).to_pylist()]
+    snapshot = Snapshot.from_rows(ledger, rows)
+    wanted = both[0].predict(snapshot, horizons=("30D",), level="invoice")
+    why = reasons(both[0], snapshot, "30D", "invoice")
+    for module, size in ((payment, 7), (heads, 3), (hazard, 5), (issue, 2), (reasoning, 4)):
+        monkeypatch.setattr(module, "_BLOCK", size)
+    got = both[0].predict(snapshot, horizons=("30D",), level="invoice")
+    np.testing.assert_array_equal(got.p_paid, wanted.p_paid)
+    np.testing.assert_array_equal(got.days, wanted.days)
+    again = reasons(both[0], snapshot, "30D", "invoice")
+    np.testing.assert_allclose(again.values, why.values, atol=1e-12)
+
+
+def test_no_rows_give_an_empty_forecast(ledger, both):
+    empty = ask(ledger)[0].take(np.arange(0))
+    assert both[0].predict(empty, horizons=("8D",), level="invoice").p_paid.shape == (0, 1)
+    assert len(reasons(both[0], empty, "8D", "invoice")) == 0
+
+
+def test_a_lost_folder_is_told(ledger, both, tmp_path):
+    both[0].save(tmp_path)
+    shutil.rmtree(tmp_path / "invoice-at_issue")
+    with pytest.raises(ArtifactError, match="no readable"):
+        PaymentModel.load(tmp_path)

@@ -83,12 +83,12 @@ PHRASES: Mapping[str, Phrase] = {
     ),
     "claim_amount": Phrase("The claim is about {m}"),
     "claim_rank": Phrase(
-        "The claim is larger than {p} of the latest of its kind",
-        zero="The claim is among the smallest of its kind of late",
+        "The claim's amount ranks at {p} among the latest of its kind",
+        zero="The claim is smaller than all the latest of its kind",
     ),
     "open_rank": Phrase(
-        "Its open claims are larger than {p} of the latest of their kinds, on average",
-        zero="Its open claims are among the smallest of their kinds of late",
+        "Its open claims rank at {p} among the latest of their kinds, on average",
+        zero="Its open claims are smaller than all the latest of their kinds",
     ),
     "claim_open_share": Phrase("{p} of the claim is still open"),
     "claim_dpd": Phrase(

@@ -71,7 +71,7 @@ def attribute(
     hazard, windows
         The parts of the forecast.
     X : (n, d) float32
-        Columns of the hazard.
+        Columns that the hazard is handed.
     seen : int, optional
         How many of them, the first ones, the windows look at; default: all.
     due : (n,) float64

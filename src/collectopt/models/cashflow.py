@@ -23,6 +23,7 @@ from scipy import stats
 from collectopt._figure import MODEL, TRUTH, Plot, panels, title
 from collectopt.exceptions import InputError, NotFittedError
 from collectopt.models.openbook import OpenBook, cash_by_week
+from collectopt.models.options import HazardOptions
 from collectopt.models.payment import PaymentModel
 from collectopt.models.recalibration import Payment, earlier_cuts
 from collectopt.schema.ledger import Ledger
@@ -463,4 +464,5 @@ def _learn(books: list[OpenBook], seen: Float) -> Shocks:
 
 
 def _default() -> Payment:
-    return PaymentModel(levels=("invoice",))
+    # An open book is never asked on a day of issue.
+    return PaymentModel(levels=("invoice",), options=HazardOptions(at_issue=False))

@@ -254,7 +254,7 @@ class EndsModel:
                 features=content["features"],
                 years=content["years"],
                 max_rows=content["max_rows"],
-                options=None if options is None else HazardOptions(**options),
+                options=None if options is None else HazardOptions.from_json(options),
                 seed=content["seed"],
             )
             model._fitted = _Fitted(

@@ -45,7 +45,7 @@ _BLOCK = 50_000
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What one level learns from: everything that no option of the hazard changes.
+    """What one level learns from: everything that no option but haste and at_issue changes.
 
     Attributes
     ----------
@@ -147,13 +147,14 @@ class Head:
     Attributes
     ----------
     hazard : HazardModel
-        Learnt from all rows.
+        Learnt from all rows, on `names`.
     at_issue : HazardModel or None
-        Learnt from rows that name a claim on its day of issue; None where those are few.
+        Learnt from rows that name a claim on its day of issue, on columns of its own (a part of
+        :attr:`columns`); None where those are few.
     windows : Windows
         Averaged with the hazard up to half a year.
     names : tuple of str
-        Features, in the order of the hazard's columns.
+        Features, in the order of the columns of `hazard`, and of what :meth:`groups` is given.
     categories : mapping of str to tuple of str
         Codes of the categorical ones.
     sharing : Sharing
@@ -216,7 +217,7 @@ class Head:
     def groups(
         self, rows: Snapshot, X: Matrix
     ) -> Iterator[tuple[HazardModel | Joined, Int, Matrix]]:
-        """Give the hazard of each row, the rows that it answers for, and their columns.
+        """Give hazards, the rows that each answers for (the first: perhaps none), their columns.
 
         Parameters
         ----------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collectopt.features.catalogue import DEFINITIONS
 from collectopt.features.definition import Unit
@@ -75,7 +76,8 @@ def ranks(rows: Snapshot) -> Float:
 
 def _ranked(claims: pa.Table, places: Int) -> Float:
     """Rank of some claims among those of their kind that were known when they were issued."""
-    kind = np.unique(claims["kind"].to_numpy(zero_copy_only=False), return_inverse=True)[1]
+    coded = claims["kind"].combine_chunks().dictionary_encode()
+    kind = pc.fill_null(coded.indices, -1).to_numpy().astype(np.int64)
     known = claims["known_at"].cast(pa.int64()).to_numpy()
     issued = claims["issued_at"].cast(pa.int64()).to_numpy()
     cents = claims["cents"].to_numpy()
@@ -83,11 +85,11 @@ def _ranked(claims: pa.Table, places: Int) -> Float:
     sorted_kind, sorted_cents = kind[order], cents[order]
     times = np.unique(known)
     size = len(times) + 1
-    key = sorted_kind.astype(np.int64) * size + np.searchsorted(times, known[order])
+    key = sorted_kind * size + np.searchsorted(times, known[order])
     rank = np.full(len(places), np.nan)
     for part in blocks(len(places), _BLOCK):
         some = places[part]
-        of_kind = kind[some].astype(np.int64)
+        of_kind = kind[some]
         start = np.searchsorted(sorted_kind, of_kind)
         until = np.searchsorted(key, of_kind * size + np.searchsorted(times, issued[some]))
         back = until[:, None] - 1 - np.arange(LATEST)

@@ -177,7 +177,9 @@ class _Lines:
 
 
 class QuickPayment:
-    """P(event) of one account before given days; the numbers of :meth:`PaymentModel.predict`.
+    """P(event) of one account before given days.
+
+    The numbers of :meth:`PaymentModel.predict` of rows that name no claim.
 
     Parameters
     ----------

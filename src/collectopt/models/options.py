@@ -47,8 +47,9 @@ class HazardOptions:
         Most person-periods that a fit looks at.
     at_issue : bool
         Whether, on large data, rows that name a claim on its day of issue are also forecast by
-        hazards learnt from such rows alone: see :mod:`collectopt.models.heads`. It nearly doubles
-        the time of a fit and changes no other row.
+        hazards learnt from such rows alone: see :mod:`collectopt.models.heads`. There it nearly
+        doubles the time of a fit; it changes no other row. The other options hold for both kinds
+        of hazards, signs of money for the general ones only. For :class:`PaymentModel` alone.
     """
 
     rounds: int | None = None

@@ -143,7 +143,7 @@ class PaymentModel:
         Parameters
         ----------
         training : mapping of Level to Training
-            One entry a level, prepared with the same event, seed and haste.
+            One entry a level, prepared with the same event, seed, haste and at_issue.
         """
         self._heads = {
             level: Head.fit(prepared, self.options, self.seed)
@@ -172,10 +172,10 @@ class PaymentModel:
         matrix, expected = self._columns(rows, as_of, level, years)
         due = due_offsets(rows)
         day = _local_days(rows)
-        came, first = _events(rows, day, outcome), names_at_issue(rows)
+        came, at_issue = _events(rows, day, outcome), names_at_issue(rows)
         events = len(np.unique(came[outcome.event]))
-        at_issue = len(np.unique(came[outcome.event & first]))
-        told = self.features is None and apart(self.options, at_issue)
+        events_at_issue = len(np.unique(came[outcome.event & at_issue]))
+        ranked = self.features is None and apart(self.options, events_at_issue)
         windows = Windows.fit(
             matrix.values,
             due,
@@ -187,17 +187,17 @@ class PaymentModel:
             haste=self.options.haste,
         )
         return Training(
-            matrix,
-            ranks(rows) if told else None,
-            outcome,
-            events,
-            share,
-            due,
-            day,
-            first,
-            at_issue,
-            windows,
-            expected,
+            matrix=matrix,
+            ranks=ranks(rows) if ranked else None,
+            outcome=outcome,
+            events=events,
+            share=share,
+            due=due,
+            start=day,
+            at_issue=at_issue,
+            events_at_issue=events_at_issue,
+            windows=windows,
+            expected=expected,
         )
 
     def predict(
@@ -404,10 +404,10 @@ def _local_days(rows: Snapshot) -> npt.NDArray[np.datetime64]:
 
 
 def _events(rows: Snapshot, day: npt.NDArray[np.datetime64], outcome: Durations) -> Int:
-    """Give a number of the account and day of each event, (n,): several rows may wait for one."""
+    """Give a number of account and day to each row, (n,): rows that wait for one event share it."""
     on = day.astype(np.int64) + np.floor(outcome.days).astype(np.int64)
     account = rows.rows["account"].to_numpy().astype(np.int64)
-    return np.asarray(account << 32 | on)
+    return np.asarray((account << 32) + on)
 
 
 def _is_open(rows: Snapshot, level: Level) -> npt.NDArray[np.bool_]:
