@@ -19,6 +19,7 @@ import pandas as pd
 Float = npt.NDArray[np.float64]
 
 YEARS = (2009, 2010, 2011)
+DEVELOPMENT = (2005, 2006, 2007, 2008)  # where designs are chosen
 TIMEZONE = "Europe/Rome"
 SHRINKAGE = 50  # rows that the base rate counts for in a naive cell
 

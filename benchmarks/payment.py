@@ -43,7 +43,7 @@ import payment_speed
 import payment_uci
 from collectopt.integrations import fines, ibm_ar
 from collectopt.integrations._source import locate
-from fines_rows import YEARS
+from fines_rows import DEVELOPMENT, YEARS
 from payment_lines import HEAD, SCORE_HEAD, Line, Score, markdown, plain
 from payment_rivals import HAS_CATBOOST, HAS_SKSURV
 
@@ -132,7 +132,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("payment"))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--again", action="store_true", help="compute the library's rows anew")
-    parser.add_argument("--years", nargs="+", type=int, choices=YEARS, default=list(YEARS))
+    parser.add_argument(
+        "--years", nargs="+", type=int, choices=DEVELOPMENT + YEARS, default=list(YEARS)
+    )
     kinds = payment_simulated.KINDS
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=list(kinds))
     parser.add_argument("--accounts", type=int, default=3_000)

@@ -234,7 +234,7 @@ class Head:
             own = np.flatnonzero(first)
             full = X[own]
             if len(self.columns) > len(self.names):
-                full = np.column_stack([full, ranks(rows)[own].astype(np.float32)])
+                full = np.column_stack([full, ranks(rows, first)[own].astype(np.float32)])
             yield Joined(self.hazard, self.at_issue, self.columns), own, full
 
     def curve(self, rows: Snapshot, X: Matrix, due: Float, start: Days, reach: float) -> Curve:

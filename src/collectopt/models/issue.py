@@ -25,7 +25,8 @@ Int = npt.NDArray[np.int64]
 
 #: Claims of the kind, known before, that a claim is ranked among: the most, and the fewest.
 LATEST, LEAST = 200, 10
-#: Features that the ranks stand for.
+#: Features that the ranks stand for: money, and a ratio that moves with prices, too, where an
+#: account has claims of several kinds.
 MONEY = frozenset({f.name for f in DEFINITIONS if f.unit is Unit.MONEY} | {"claim_amount_ratio"})
 _BLOCK = 20_000
 _PLACES = 2  # decimals of a rank
@@ -43,19 +44,24 @@ def names_at_issue(rows: Snapshot) -> Bool:
     return out
 
 
-def ranks(rows: Snapshot) -> Float:
+def ranks(rows: Snapshot, first: Bool) -> Float:
     """How the amount of a claim, and of all open ones, ranks among the latest of their kind.
+
+    Parameters
+    ----------
+    rows : Snapshot
+    first : (n,) bool
+        Rows that are to be ranked, see :func:`names_at_issue`.
 
     Returns
     -------
     (n, 2) float64
         In the order of :data:`RANKS`, from 0 (smaller than all) to 1: rank of the claim that the
         row names, and mean rank of the open claims of its account. Each is ranked among at most
-        :data:`LATEST` claims of its kind that were known when it was issued. nan in rows that do
-        not ask about a claim on its day of issue, and where fewer than :data:`LEAST` were known.
+        :data:`LATEST` claims of its kind that were known when it was issued. nan in other rows,
+        and where fewer than :data:`LEAST` were known.
     """
     out = np.full((len(rows), len(RANKS)), np.nan)
-    first = names_at_issue(rows)
     if not first.any():
         return out
     row = rows.claims["row"].to_numpy().astype(np.int64)

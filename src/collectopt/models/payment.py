@@ -188,7 +188,7 @@ class PaymentModel:
         )
         return Training(
             matrix=matrix,
-            ranks=ranks(rows) if ranked else None,
+            ranks=ranks(rows, at_issue) if ranked else None,
             outcome=outcome,
             events=events,
             share=share,
