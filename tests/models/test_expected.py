@@ -14,9 +14,10 @@ from collectopt.features import compute
 from collectopt.features.lateness import settled_spells
 from collectopt.features.words import EXPECTED
 from collectopt.models import PaymentModel, expected, reasons
-from collectopt.models.expected import EARLIEST, LATEST, MEMORY, ExpectedLateness, Mixed
+from collectopt.models.expected import EARLIEST, LATEST, ExpectedLateness, Mixed
 from collectopt.models.labels import Level
 from collectopt.models.options import HazardOptions
+from collectopt.models.past_claims import MEMORY
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 
@@ -296,7 +297,7 @@ def test_columns_are_found_by_name(tables):
 
     first = with_columns("paperless", "sent")
     fitted = ExpectedLateness.fit(first, CUT, years=4.0)
-    assert set(fitted.names) == {"paperless", "sent"}
+    assert set(fitted.columns.names) == {"paperless", "sent"}
     known = fitted.past(first).usual
     np.testing.assert_array_equal(known, fitted.past(with_columns("sent", "paperless")).usual)
     bare = [{k: v for k, v in i.items() if k != "sent"} for i in told]
@@ -321,7 +322,7 @@ def test_columns_that_say_nothing_stay_out(tables):
         ledger = Ledger.from_frames(
             accounts=accounts, invoices=rows, payments=payments, features=[*names, "paperless"]
         )
-        assert ExpectedLateness.fit(ledger, CUT, years=4.0).names == ("paperless",)
+        assert ExpectedLateness.fit(ledger, CUT, years=4.0).columns.names == ("paperless",)
 
 
 def test_a_column_of_another_type_or_none_is_named(tables, model):

@@ -12,7 +12,16 @@ import pytest
 from collectopt.exceptions import ArtifactError
 from collectopt.features import compute
 from collectopt.features.words import RANKS
-from collectopt.models import PaymentModel, hazard, heads, issue, payment, reasoning, reasons
+from collectopt.models import (
+    PaymentModel,
+    hazard,
+    heads,
+    issue,
+    joined,
+    payment,
+    reasoning,
+    reasons,
+)
 from collectopt.models.boosting import expit, logit
 from collectopt.models.labels import Level, due_offsets
 from collectopt.models.one_row import QuickPayment
@@ -124,13 +133,13 @@ def test_rows_at_issue_take_the_mean_of_both_in_log_odds(ledger, both):
     names, categories = both[0].inputs("invoice")
     X = np.asarray(compute(snapshot, names, categories).values)
     due, start = due_offsets(snapshot), _local_days(snapshot)
-    (_, none, _), (joined, some, full) = head.groups(snapshot, X)
+    (_, none, _), (mean_of, some, full) = head.groups(snapshot, X, head.past(ledger))
     assert len(none) == 0
     assert len(some) == len(snapshot)
     own = [head.columns.index(name) for name in head.at_issue.columns_.names]
     assert not set(head.at_issue.columns_.names) & issue.MONEY
     hazards = []
-    for model, columns in ((head.hazard, X), (head.at_issue, full[:, own]), (joined, full)):
+    for model, columns in ((head.hazard, X), (head.at_issue, full[:, own]), (mean_of, full)):
         curve = model.predict_curve(columns, offset=due, start=start, reach=100.0)
         hazards.append(-np.expm1(-np.diff(curve.total, axis=1)[:, :20]))
     mean = expit((logit(hazards[0]) + logit(hazards[1])) / 2.0)  # as many members in both
@@ -426,7 +435,7 @@ def test_small_blocks_give_the_same(monkeypatch, ledger, both):
     snapshot = Snapshot.from_rows(ledger, rows)
     wanted = both[0].predict(snapshot, horizons=("30D",), level="invoice")
     why = reasons(both[0], snapshot, "30D", "invoice")
-    for module, size in ((payment, 7), (heads, 3), (hazard, 5), (issue, 2), (reasoning, 4)):
+    for module, size in ((payment, 7), (joined, 3), (hazard, 5), (issue, 2), (reasoning, 4)):
         monkeypatch.setattr(module, "_BLOCK", size)
     got = both[0].predict(snapshot, horizons=("30D",), level="invoice")
     np.testing.assert_array_equal(got.p_paid, wanted.p_paid)

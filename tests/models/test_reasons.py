@@ -13,7 +13,16 @@ import collectopt as co
 from collectopt.exceptions import InputError, NotFittedError
 from collectopt.features import compute
 from collectopt.features.catalogue import DEFINITIONS
-from collectopt.features.words import _TOPICS, EXPECTED, PHRASES, RANKS, TIME, sentence, topic
+from collectopt.features.words import (
+    _TOPICS,
+    EXPECTED,
+    HABITS,
+    PHRASES,
+    RANKS,
+    TIME,
+    sentence,
+    topic,
+)
 from collectopt.models import Reasons, reasons
 from collectopt.models.attribution import Blend, attribute
 from collectopt.models.boosting import TreeOptions, Trees, logit
@@ -353,7 +362,7 @@ def test_every_feature_has_words_and_every_phrase_a_feature():
         for value in [*values, feature.default]:
             said = sentence(feature.name.replace("<channel>", "sms"), value)
             assert re.fullmatch(r"[A-Z0-9][^{}<>]*[^.{}<>]", said), said
-    declared = {f.name for f in DEFINITIONS} | {TIME, EXPECTED, *RANKS}
+    declared = {f.name for f in DEFINITIONS} | {TIME, EXPECTED, *RANKS, *HABITS}
     assert set(PHRASES) <= declared
     assert set(_TOPICS) <= declared
 

@@ -16,6 +16,8 @@ TIME = "time"
 EXPECTED = "late_expected"
 #: Ranks of amounts among the latest claims of their kind, see :mod:`collectopt.models.issue`.
 RANKS = ("claim_rank", "open_rank")
+#: What a model of payments knows of an account's habits, see :mod:`collectopt.models.habits`.
+HABITS = ("late_usual", "late_usual_sd", "held_up_chance", "late_held_up", "late_held_up_sd")
 #: Columns that :func:`sentence` likes to know of a row, whatever the model looks at.
 CONTEXT = ("settled_n", "matured_n", "contacts_n")
 
@@ -142,6 +144,21 @@ PHRASES: Mapping[str, Phrase] = {
         zero="Claims like this one are expected on the due day",
         negative="Claims like this one are expected {d} early",
     ),
+    "late_usual": Phrase(
+        "When nothing holds them up, claims like this one come in {d} late",
+        zero="When nothing holds them up, claims like this one come in on the due day",
+        negative="When nothing holds them up, claims like this one come in {d} early",
+    ),
+    "late_usual_sd": Phrase("When this account usually pays is known to within {d}"),
+    "held_up_chance": Phrase(
+        "A hold-up of this claim has a chance of {p}, by how late earlier claims came"
+    ),
+    "late_held_up": Phrase(
+        "Claims like this one come in {d} late when something holds them up",
+        zero="Claims like this one come in on the due day when something holds them up",
+        negative="Claims like this one come in {d} early when something holds them up",
+    ),
+    "late_held_up_sd": Phrase("When this account pays what was held up is known to within {d}"),
     "late_trend": Phrase(
         "Pays {d} later than it used to",
         zero="Pays as late as it used to",
@@ -264,8 +281,10 @@ _TOPICS: Mapping[str, str] = {
         "calendar": "day_of_month weekday month",
         "payday": "payday_offset payday_strength",
         "lateness": "late_mean late_median late_sd late_max late_last late_share late_share_30 "
-        "late_recent late_expected late_mean_open on_time_rate on_time_lift on_time_excess "
+        "late_recent late_expected late_usual late_usual_sd late_held_up late_held_up_sd "
+        "late_mean_open on_time_rate on_time_lift on_time_excess "
         "paid_10_rate paid_10_lift paid_10_excess paid_30_rate paid_30_lift paid_30_excess",
+        "hold-ups": "held_up_chance",
         "customer": "customer_n customer_late_rate customer_late_lift",
         "history": "settled_n no_settled matured_n payments_n claims_n claims_365 billed_365 "
         "first_claim tenure",
@@ -286,7 +305,10 @@ _TOPICS: Mapping[str, str] = {
     }.items()
     for name in names.split()
 }
-_OF_MODELS = {TIME: Unit.DAYS, EXPECTED: Unit.DAYS, **dict.fromkeys(RANKS, Unit.SHARE)}
+_OF_MODELS = {
+    **dict.fromkeys((TIME, EXPECTED, *HABITS), Unit.DAYS),
+    **dict.fromkeys((*RANKS, "held_up_chance"), Unit.SHARE),
+}
 _NEEDS_SETTLED = frozenset(
     {
         "late_mean", "late_median", "late_sd", "late_max", "late_last", "late_share",

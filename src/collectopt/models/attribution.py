@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from collectopt.models.boosting import expit, logit
 from collectopt.models.hazard import HazardModel
-from collectopt.models.heads import Joined
+from collectopt.models.joined import Joined
 from collectopt.models.periods import Periods
 from collectopt.models.windows import END, KNOTS, Windows, _with_due
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from collectopt.models.labels import Durations
 from collectopt.models.periods import Periods
 
 Float = npt.NDArray[np.float64]
+
+_LEAST = 1e-9  # chance of what the curve holds impossible
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,17 @@ class Curve:
         for k in range(days.shape[1]):
             out[:, k] = -np.expm1(-self._at(days[:, k]))
         return out
+
+    def log_likelihood(self, seen: Durations) -> Float:
+        """Log chance of what was seen, (n,): the event in its bin, or none in the days watched."""
+        past = self.edge <= seen.days[:, None]
+        below = np.where(past, self.edge, 0.0).max(axis=1)
+        above = np.where(past, np.inf, self.edge).min(axis=1)
+        came = seen.event & np.isfinite(above)  # beyond the last edge nothing is known
+        first, last = np.where(came, below, seen.days), np.where(came, above, seen.days)
+        reached = self.before(np.column_stack([first, last]))
+        chance = np.where(came, reached[:, 1] - reached[:, 0], 1.0 - reached[:, 0])
+        return np.asarray(np.log(np.maximum(chance, _LEAST)), dtype=np.float64)
 
     def _at(self, day: Float) -> Float:
         row = np.arange(len(day))

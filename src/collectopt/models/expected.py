@@ -11,21 +11,23 @@ model.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.stats import f as f_distribution
 
-from collectopt.exceptions import InputError
-from collectopt.features.lateness import settled_spells
-from collectopt.models.periods import blocks
-from collectopt.models.slopes import CODES, SEEN, Pieces
+from collectopt.models.past_claims import (
+    ClaimColumns,
+    Paid,
+    RunningSums,
+    Settled,
+    own_columns,
+    places,
+)
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import DAY_US, AsOf, to_instant
@@ -35,14 +37,13 @@ Int = npt.NDArray[np.int64]
 
 #: Days from the due date between which lateness counts; beyond them it counts as if there.
 EARLIEST, LATEST = -30.0, 60.0
-#: Days for which a settled claim counts for its account.
-MEMORY = 730
 #: What columns of the claims must explain of the noise, and how surely each, or there is no model.
 SHARE, LEVEL = 0.02, 0.01
-_NEEDED, _MOST = 200, 100_000  # claims of accounts that have several; claims that a fit looks at
-_RIDGE, _ROUNDS, _BLOCK = 1.0, 100, 20_000
+#: Claims that a fit looks at, at most.
+MOST = 100_000
+_NEEDED = 200  # claims of accounts that have several
+_RIDGE, _ROUNDS = 1.0, 100
 _MILLI = 1000.0
-AMOUNT, TERM = "log amount", "days to pay"  # no names of a column of the caller
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,23 +52,17 @@ class ExpectedLateness:
 
     Attributes
     ----------
-    names : tuple of str
+    columns : ClaimColumns
         Columns of the claims that tell how late they are.
-    texts : mapping of str to tuple of str
-        Texts behind the codes of each of them that holds texts.
-    pieces : Pieces
-        How the columns are cut.
     coef : (k,) float64
-        Days that each piece adds.
+        Days that each of their pieces adds.
     level : float
         Days of an average claim of an average account.
     noise, between : float
         Variance within and between accounts, days squared.
     """
 
-    names: tuple[str, ...]
-    texts: Mapping[str, tuple[str, ...]]
-    pieces: Pieces
+    columns: ClaimColumns
     coef: Float
     level: float
     noise: float
@@ -92,77 +87,41 @@ class ExpectedLateness:
             the caller's) tells claims of the same account apart: each is tried alone.
         """
         known = _Lateness.known(ledger, cut, years)
-        _, group, count = np.unique(known.account, return_inverse=True, return_counts=True)
-        thin = -(-len(group) // _MOST) if len(group) else 1
-        used = np.flatnonzero(group % thin == 0)  # whole accounts
-        if (count[group[used]] > 1).sum() < _NEEDED:
+        used = whole_accounts(known.account, MOST)
+        late, group = known.late[used], np.unique(known.account[used], return_inverse=True)[1]
+        if not several(group, _NEEDED):
             return None
-        late, group = known.late[used], np.unique(group[used], return_inverse=True)[1]
         claims = ledger.timeline.claims.take(pa.array(known.claim[used]))
-        plain, columns = Mixed.fit(np.zeros((len(late), 0)), late, group), _own(ledger)
-        level = LEVEL / len(columns)
-        names: list[str] = []
-        texts: dict[str, tuple[str, ...]] = {}
-        for name in columns:
-            own = _texts(claims, name)
-            X, codes = _columns(claims, [name], own)
-            found = Mixed.fit(Pieces.choose(X, codes).of(X), late, group)
-            if found.explains(plain, len(late) - group.max() - 1) < level:
-                names, texts = [*names, name], texts | own
+        names = telling(claims, own_columns(ledger), late, group)
         if not names:
             return None
-        X, codes = _columns(claims, names, texts)
-        pieces = Pieces.choose(X, codes)
-        found = Mixed.fit(pieces.of(X), late, group)
+        columns = ClaimColumns.choose(claims, names)
+        plain = Mixed.fit(np.zeros((len(late), 0)), late, group)
+        found = Mixed.fit(columns.of(claims), late, group)
         if not 1.0 - found.noise / plain.noise >= SHARE:
             return None
-        return cls(tuple(names), texts, pieces, found.coef, found.level, found.noise, found.between)
+        return cls(columns, found.coef, found.level, found.noise, found.between)
 
     def past(self, ledger: Ledger) -> Past:
         """Work out what each account of a ledger adds, at any time."""
-        usual = self._usual(ledger)
-        spells = settled_spells(ledger).filter(pc.field("cash"))
-        place, claim = _places(ledger, spells["inv"])
-        known = spells["known"].to_numpy()[place]
-        gone = pc.fill_null(spells["reopened"], np.iinfo(np.int64).max).to_numpy()[place]
-        account = spells["acc"].to_numpy().astype(np.int64)[place]
-        own = np.clip(spells["late"].to_numpy()[place], EARLIEST, LATEST) - usual[claim]
-        # whole numbers: a sum does not depend on what else is summed up
+        # row by row alike, whatever the number of rows is: a matrix product may not be
+        usual = self.level + (self.columns.of(ledger.timeline.claims) * self.coef).sum(axis=1)
+        paid = Paid.of(ledger)
+        own = np.clip(paid.late, EARLIEST, LATEST) - usual[paid.claim]
         milli = np.round(own * _MILLI).astype(np.int64)
-        one = np.ones(len(milli), dtype=np.int64)
-        time = np.r_[known, np.minimum(gone, known + MEMORY * DAY_US)]
-        order = np.lexsort((time, np.r_[account, account]))
-        total = np.zeros((len(time) + 1, 2), dtype=np.int64)
-        added = np.stack([np.r_[one, -one], np.r_[milli, -milli]], axis=1)
-        np.cumsum(added[order], axis=0, out=total[1:])
-        times = np.unique(time)
-        key = np.r_[account, account][order] * (len(times) + 1) + np.searchsorted(
-            times, time[order]
-        )
-        return Past(usual, key, total, times, self.noise, self.between)
-
-    def _usual(self, ledger: Ledger) -> Float:
-        claims = ledger.timeline.claims
-        out = np.empty(len(claims))
-        for part in blocks(len(out), _BLOCK):
-            some = claims.slice(part.start, part.stop - part.start)
-            pieces = self.pieces.of(_columns(some, self.names, self.texts)[0])
-            # row by row alike, whatever the number of rows is: a matrix product may not be
-            out[part] = self.level + (pieces * self.coef).sum(axis=1)
-        return out
+        sums = RunningSums.build(paid, np.stack([np.ones_like(milli), milli], axis=1))
+        return Past(usual, sums, self.noise, self.between)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        own = {"pieces": self.pieces.to_json(), "coef": self.coef.tolist()}
-        return {**vars(self), "names": list(self.names), "texts": dict(self.texts), **own}
+        single = {name: getattr(self, name) for name in ("level", "noise", "between")}
+        return {**self.columns.to_json(), "coef": self.coef.tolist(), **single}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` gave."""
         return cls(
-            tuple(content["names"]),
-            {name: tuple(texts) for name, texts in content["texts"].items()},
-            Pieces.from_json(content["pieces"]),
+            ClaimColumns.from_json(content),
             np.array(content["coef"], dtype=np.float64),
             *(float(content[name]) for name in ("level", "noise", "between")),
         )
@@ -176,32 +135,26 @@ class Past:
     ----------
     usual : (c,) float64
         Days late by the columns of each claim of the timeline.
-    key : (e,) int64
-        Account and rank of the time of each change of the sums, rising.
-    total : (e + 1, 2) int64
-        Number of claims that count, and thousandths of days that they were later than usual.
-    times : (t,) int64
-        Times of the changes, microseconds since 1970.
+    sums : RunningSums
+        Of accounts: number of claims that count, and thousandths of days that they were later
+        than usual.
     noise, between : float
         As in :class:`ExpectedLateness`.
     """
 
     usual: Float
-    key: Int
-    total: Int
-    times: Int
+    sums: RunningSums
     noise: float
     between: float
 
     def of(self, snapshot: Snapshot) -> Float:
         """Give the days late to expect of the claim that each row names, (n,); nan without one."""
-        asked = snapshot.rows["as_of"].cast(pa.int64()).to_numpy()
-        whose = snapshot.rows["account"].to_numpy().astype(np.int64) * (len(self.times) + 1)
-        first = np.searchsorted(self.key, whose)
-        until = np.searchsorted(self.key, whose + np.searchsorted(self.times, asked))
-        count, milli = (self.total[until] - self.total[first]).T
+        count, milli = self.sums.before(
+            snapshot.rows["account"].to_numpy().astype(np.int64),
+            snapshot.rows["as_of"].cast(pa.int64()).to_numpy(),
+        ).T
         added = self.between * (milli / _MILLI) / (self.noise + self.between * count)
-        place, claim = _places(snapshot.ledger, snapshot.rows["invoice"])
+        place, claim = places(snapshot.ledger, snapshot.rows["invoice"])
         out = np.full(len(snapshot), np.nan)
         out[place] = self.usual[claim] + added[place]
         return out
@@ -263,6 +216,41 @@ class Mixed(NamedTuple):
         return float(f_distribution.sf(ratio, len(self.coef), rest))
 
 
+def several(group: Int, needed: int) -> bool:
+    """Whether so many claims belong to groups that have several."""
+    return bool((np.bincount(group)[group] > 1).sum() >= needed)
+
+
+def whole_accounts(account: Int, most: int) -> Int:
+    """Places of the claims of every k-th account, so that they are about ``most`` or fewer."""
+    group = np.unique(account, return_inverse=True)[1]
+    thin = -(-len(group) // most) if len(group) else 1
+    return np.flatnonzero(group % thin == 0)
+
+
+def telling(claims: pa.Table, names: list[str], late: Float, group: Int) -> list[str]:
+    """Columns that tell how late claims of the same account are: each is tried alone.
+
+    Parameters
+    ----------
+    claims : pyarrow.Table
+        n claims of a timeline.
+    names : list of str
+        Columns to try.
+    late : (n,) float64
+        Days after the due date.
+    group : (n,) int64
+        Account: 0, 1, ..., none left out.
+    """
+    plain, free = Mixed.fit(np.zeros((len(late), 0)), late, group), len(late) - group.max() - 1
+    found = []
+    for name in names:
+        Z = ClaimColumns.choose(claims, [name]).of(claims)
+        if Mixed.fit(Z, late, group).explains(plain, free) < LEVEL / len(names):
+            found.append(name)
+    return found
+
+
 class _Lateness(NamedTuple):
     """Claims that are so old that their lateness counts as known, paid by then or not."""
 
@@ -273,79 +261,11 @@ class _Lateness(NamedTuple):
     @classmethod
     def known(cls, ledger: Ledger, cut: AsOf, years: float) -> Self:
         moment = int(to_instant(cut, ledger.timezone).astype("datetime64[us]").astype(np.int64))
-        claims = ledger.timeline.claims
+        claims, stood = ledger.timeline.claims, Settled.at(ledger, moment)
         due = claims["due_at"].cast(pa.int64()).to_numpy()
-        late = np.full(len(claims), LATEST)
-        spells = settled_spells(ledger)
-        back = pc.fill_null(spells["reopened"], np.iinfo(np.int64).max).to_numpy() < moment
-        seen = (spells["known"].to_numpy() < moment) & ~back  # returned by then: not paid
-        spells = spells.filter(pa.array(seen))
-        place, claim = _places(ledger, spells["inv"])
-        at = place[np.unique(claim, return_index=True)[1]]  # the first of each claim
-        claim = np.unique(claim)
-        late[claim] = np.clip(spells["late"].to_numpy()[at], EARLIEST, LATEST)
-        credited = np.zeros(len(claims), dtype=np.bool_)
-        credited[claim] = ~spells["cash"].to_numpy(zero_copy_only=False)[at]
+        late = np.clip(np.where(np.isnan(stood.late), LATEST, stood.late), EARLIEST, LATEST)
         since = moment - years * 365.25 * DAY_US
-        issued = claims["known_at"].cast(pa.int64()).to_numpy() < moment
-        over = (due + (LATEST + 1.0) * DAY_US < moment) & (due >= since) & issued & ~credited
+        over = (due + (LATEST + 1.0) * DAY_US < moment) & (due >= since)
+        used = np.flatnonzero(over & stood.issued & ~stood.credited)
         account = claims["account"].to_numpy().astype(np.int64)
-        used = np.flatnonzero(over)
         return cls(used, account[used], late[used])
-
-
-def _places(ledger: Ledger, invoices: pa.ChunkedArray) -> tuple[Int, Int]:
-    """Rows whose invoice is a claim of the timeline, and its place there."""
-    found = ledger.timeline.places(invoices)
-    rows = np.flatnonzero(found >= 0)
-    return rows, found[rows]
-
-
-def _own(ledger: Ledger) -> list[str]:
-    """Columns that may tell claims apart: amount, days to pay, kind, and the caller's."""
-    there = ledger.timeline.claims.column_names
-    return [AMOUNT, TERM, "kind", *(name for name in ledger.features if name in there)]
-
-
-def _texts(claims: pa.Table, name: str) -> dict[str, tuple[str, ...]]:
-    """Find the frequent texts of a column; nothing where it holds no texts."""
-    if name in {AMOUNT, TERM} or not pa.types.is_string(claims[name].type):
-        return {}
-    counts = Counter(claims[name].drop_null().to_pylist())
-    often = sorted(counts, key=lambda text: (-counts[text], text))[:CODES]
-    return {name: tuple(sorted(text for text in often if counts[text] >= SEEN))}
-
-
-def _columns(
-    claims: pa.Table, names: Sequence[str], texts: Mapping[str, tuple[str, ...]]
-) -> tuple[npt.NDArray[np.float32], set[int]]:
-    """Columns of claims, (c, d), and which of them are codes; a text not known is nan."""
-    data = np.empty((len(claims), len(names)), dtype=np.float32)
-    for k, name in enumerate(names):
-        with np.errstate(over="ignore"):
-            data[:, k] = _numbers(claims, name, texts.get(name))
-    data[~np.isfinite(data)] = np.nan
-    return data, {k for k, name in enumerate(names) if name in texts}
-
-
-def _numbers(claims: pa.Table, name: str, texts: tuple[str, ...] | None) -> Float:
-    if name == AMOUNT:
-        return np.log1p(claims["cents"].to_numpy() / 100.0)
-    if name == TERM:
-        issued, due = (claims[c].cast(pa.int32()).to_numpy() for c in ("issued_on", "due_on"))
-        return np.asarray(due - issued, dtype=np.float64)
-    if name not in claims.column_names:
-        return np.full(len(claims), np.nan)
-    column = claims[name]
-    if texts is not None:
-        column = pc.index_in(pc.cast(column, pa.string()), value_set=pa.array(texts, pa.string()))
-    elif pa.types.is_string(column.type):
-        raise InputError.of(
-            "invoices",
-            name,
-            expected="numbers, as in the ledger that was learnt from",
-            found="texts",
-            hint="Turn the column into numbers, or fit again.",
-        )
-    numbers = pc.fill_null(pc.cast(column, pa.float64(), safe=False), np.nan)
-    return np.asarray(numbers.to_numpy(), dtype=np.float64)

@@ -5,30 +5,31 @@ few among all the moments that a hazard learns from, and what tells then is not 
 new prices and new kinds of claim come in there, and all lie at the same distance from the due
 date. So on large data rows that name a claim on its day of issue have hazards of their own, too,
 and are forecast by the mean of both in log odds; there ranks stand for amounts of money, see
-:mod:`collectopt.models.issue`. A mean loses little where one of them is as good
-(Bates and Granger 1969, *The combination of forecasts*).
+:mod:`collectopt.models.issue`. On small data claims may be forecast by the mean with what the
+habits of their accounts say, see :mod:`collectopt.models.habits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from collectopt.features.matrix import FeatureMatrix
-from collectopt.features.words import RANKS
-from collectopt.models.boosting import expit
+from collectopt.features.words import HABITS, RANKS
+from collectopt.models.account_habits import HabitHazard, Habits, Shown
 from collectopt.models.curve import Curve
-from collectopt.models.expected import ExpectedLateness, Past
+from collectopt.models.expected import ExpectedLateness
+from collectopt.models.expected import Past as Lateness
 from collectopt.models.hazard import HazardModel
 from collectopt.models.issue import MONEY, names_at_issue, ranks
+from collectopt.models.joined import Joined
 from collectopt.models.labels import Durations
 from collectopt.models.options import LARGE, HazardOptions
-from collectopt.models.periods import Periods, blocks
 from collectopt.models.sharing import Sharing
 from collectopt.models.windows import Windows
 from collectopt.schema.ledger import Ledger
@@ -40,7 +41,6 @@ Int = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]
 Days = npt.NDArray[np.datetime64]
 _AT_ISSUE = "at_issue"
-_BLOCK = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,8 @@ class Training:
     windows : Windows
     expected : ExpectedLateness or None
         What gave the last column of the matrix.
+    habits : Habits or None
+        Of accounts, if they have helped before.
     """
 
     matrix: FeatureMatrix
@@ -84,60 +86,14 @@ class Training:
     events_at_issue: int
     windows: Windows
     expected: ExpectedLateness | None
+    habits: Habits | None
 
 
-class Joined:
-    """The mean of two hazards in log odds, over all their members.
+class Past(NamedTuple):
+    """What the accounts of a ledger have shown so far, where a head needs it."""
 
-    Parameters
-    ----------
-    first, second : HazardModel
-        On bins of the same kind.
-    columns : sequence of str, length d
-        Names of the columns that are handed over: those of both, in any order.
-    """
-
-    def __init__(self, first: HazardModel, second: HazardModel, columns: Sequence[str]) -> None:
-        self._parts = [
-            (hazard, np.array([columns.index(name) for name in hazard.columns_.names]))
-            for hazard in (first, second)
-        ]
-
-    def predict_curve(self, X: Matrix, *, offset: Float, start: Days, reach: float) -> Curve:
-        """Give the curves of n rows, as :meth:`HazardModel.predict_curve` does."""
-        curves = []
-        for part in blocks(len(X), _BLOCK):
-            due, day = offset[part], start[part]
-            upto = np.full(len(due), reach)
-            periods = self._parts[0][0].grid_.lay(upto, due)
-            odds = [
-                each
-                for hazard, places in self._parts
-                for each in hazard.odds(X[part][:, places], periods, offset=due, start=day)
-            ]
-            curves.append(Curve.build(periods, expit(np.mean(odds, axis=0)), len(due)))
-        return Curve.join(curves)
-
-    def contributions(
-        self, X: Matrix, *, offset: Float, start: Days, reach: npt.ArrayLike
-    ) -> tuple[Periods, Float, Float]:
-        """Give what each column adds, as :meth:`HazardModel.contributions` does."""
-        bases, wholes, members = [], [], []
-        for hazard, places in self._parts:
-            periods, base, added = hazard.contributions(
-                X[:, places], offset=offset, start=start, reach=reach
-            )
-            clock = added.shape[1] - len(places)
-            whole = np.zeros((len(added), X.shape[1] + clock))
-            whole[:, np.r_[places, X.shape[1] + np.arange(clock)]] = added
-            bases.append(base)
-            wholes.append(whole)
-            members.append(len(hazard.members_))
-        return (
-            periods,
-            np.average(bases, axis=0, weights=members),
-            np.average(wholes, axis=0, weights=members),
-        )
+    lateness: Lateness | None
+    habits: Shown | None
 
 
 @dataclass(frozen=True)
@@ -161,6 +117,8 @@ class Head:
         How much of the open amount comes in.
     expected : ExpectedLateness or None
         What gives the lateness to expect, where it is one of the features.
+    habits : Habits or None
+        Of accounts; claims are forecast by the mean with what these say.
     """
 
     hazard: HazardModel
@@ -170,6 +128,7 @@ class Head:
     categories: dict[str, tuple[str, ...]]
     sharing: Sharing
     expected: ExpectedLateness | None
+    habits: Habits | None
 
     @classmethod
     def fit(cls, data: Training, options: HazardOptions, seed: int) -> Self:
@@ -202,20 +161,26 @@ class Head:
             {name: tuple(values) for name, values in matrix.categories.items()},
             sharing,
             data.expected,
+            data.habits,
         )
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns that any hazard looks at: the features, and ranks if rows at issue have them."""
+        """Columns that any hazard looks at: the features, then ranks or habits where needed."""
+        if self.habits is not None:
+            return (*self.names, *HABITS)
         ranked = self.at_issue is not None and RANKS[0] in self.at_issue.columns_.names
         return (*self.names, *RANKS) if ranked else self.names
 
-    def past(self, ledger: Ledger) -> Past | None:
-        """Look up what accounts have shown so far, where the features need it."""
-        return None if self.expected is None else self.expected.past(ledger)
+    def past(self, ledger: Ledger) -> Past:
+        """Look up what accounts have shown so far."""
+        return Past(
+            None if self.expected is None else self.expected.past(ledger),
+            None if self.habits is None else self.habits.past(ledger),
+        )
 
     def groups(
-        self, rows: Snapshot, X: Matrix
+        self, rows: Snapshot, X: Matrix, past: Past
     ) -> Iterator[tuple[HazardModel | Joined, Int, Matrix]]:
         """Give hazards, the rows that each answers for (the first: perhaps none), their columns.
 
@@ -224,20 +189,37 @@ class Head:
         rows : Snapshot
         X : (n, d) float32
             Their features.
+        past : Past
+            Of their ledger.
         """
-        first = np.zeros(len(rows), dtype=np.bool_)
+        second, joint, more = self._second(rows, past)
+        rest = np.flatnonzero(~joint)
+        yield self.hazard, rest, X[rest] if len(rest) < len(X) else X
+        if second is not None and joint.any():
+            own = np.flatnonzero(joint)
+            full = np.column_stack([X[own], more[own].astype(np.float32)])
+            yield Joined(self.hazard, second, self.columns), own, full
+
+    def _second(
+        self, rows: Snapshot, past: Past
+    ) -> tuple[HazardModel | HabitHazard | None, Bool, Float]:
+        """Give the second hazard, rows that it has a say in (n,), and its own columns (n, k)."""
         if self.at_issue is not None:
             first = names_at_issue(rows)
-        rest = np.flatnonzero(~first)
-        yield self.hazard, rest, X[rest] if len(rest) < len(X) else X
-        if self.at_issue is not None and first.any():
-            own = np.flatnonzero(first)
-            full = X[own]
-            if len(self.columns) > len(self.names):
-                full = np.column_stack([full, ranks(rows, first)[own].astype(np.float32)])
-            yield Joined(self.hazard, self.at_issue, self.columns), own, full
+            ranked = len(self.columns) > len(self.names)
+            return self.at_issue, first, ranks(rows, first) if ranked else np.empty((len(rows), 0))
+        if past.habits is not None:
+            shown = past.habits.of(rows)
+            return (
+                HabitHazard(past.habits.parameters, self.hazard.grid_),
+                ~np.isnan(shown[:, 0]),
+                shown,
+            )
+        return None, np.zeros(len(rows), dtype=np.bool_), np.empty((len(rows), 0))
 
-    def curve(self, rows: Snapshot, X: Matrix, due: Float, start: Days, reach: float) -> Curve:
+    def curve(
+        self, rows: Snapshot, X: Matrix, past: Past, *, due: Float, start: Days, reach: float
+    ) -> Curve:
         """Give the curves of rows as the hazards see them, see :meth:`HazardModel.predict_curve`.
 
         Parameters
@@ -245,6 +227,8 @@ class Head:
         rows : Snapshot
         X : (n, d) float32
             Their features.
+        past : Past
+            Of their ledger.
         due : (n,) float64
             Days until the due date; nan without one.
         start : (n,) datetime64[D]
@@ -252,7 +236,7 @@ class Head:
         reach : float
             Days up to which they are needed.
         """
-        groups = list(self.groups(rows, X))
+        groups = list(self.groups(rows, X, past))
         curves = [
             hazard.predict_curve(own, offset=due[some], start=start[some], reach=reach)
             for hazard, some, own in groups
@@ -273,13 +257,14 @@ class Head:
             "categories": self.categories,
             "sharing": self.sharing.to_json(),
             "expected": None if self.expected is None else self.expected.to_json(),
+            "habits": None if self.habits is None else self.habits.to_json(),
             _AT_ISSUE: self.at_issue is not None,
         }
 
     @classmethod
     def load(cls, directory: Path, level: str, content: Mapping[str, Any]) -> Self:
         """Read what :meth:`save` wrote and gave."""
-        expected = content.get("expected")
+        expected, habits = content.get("expected"), content.get("habits")
         own = content.get(_AT_ISSUE)
         return cls(
             HazardModel.load(directory / level),
@@ -289,6 +274,7 @@ class Head:
             {name: tuple(values) for name, values in content["categories"].items()},
             Sharing.from_json(content["sharing"]),
             expected and ExpectedLateness.from_json(expected),
+            habits and Habits.from_json(habits),
         )
 
 

@@ -50,6 +50,11 @@ class HazardOptions:
         hazards learnt from such rows alone: see :mod:`collectopt.models.heads`. There it nearly
         doubles the time of a fit; it changes no other row. The other options hold for both kinds
         of hazards, signs of money for the general ones only. For :class:`PaymentModel` alone.
+    habits : bool
+        Whether, on small data, claims are also forecast by how late their accounts usually pay and
+        how often claims of theirs are held up, if that has helped before: see
+        :mod:`collectopt.models.habits`. Only for "full" at level "invoice", and where the caller
+        chose no features. For :class:`PaymentModel` alone.
     """
 
     rounds: int | None = None
@@ -64,6 +69,7 @@ class HazardOptions:
     haste: float = 1.0
     max_periods: int = MAX_PERIODS
     at_issue: bool = True
+    habits: bool = True
 
     def hazard(self, events: int, names: Sequence[str], seed: int) -> HazardModel:
         """Make the model for data with so many events."""

@@ -17,7 +17,8 @@ from collectopt.features.engine import compute
 from collectopt.features.matrix import FeatureMatrix
 from collectopt.features.words import EXPECTED
 from collectopt.models.expected import ExpectedLateness
-from collectopt.models.heads import Head, Training, apart
+from collectopt.models.habit_trial import proven
+from collectopt.models.heads import Head, Past, Training, apart
 from collectopt.models.inputs import LEFT_OUT, engine_names, inputs, learnable
 from collectopt.models.issue import names_at_issue, ranks
 from collectopt.models.labels import (
@@ -186,6 +187,21 @@ class PaymentModel:
             trust=1.0 if events >= LARGE else 0.5,
             haste=self.options.haste,
         )
+        habits = None
+        small = self.features is None and self.event is Event.FULL and events < LARGE
+        if self.options.habits and level is Level.INVOICE and small:
+            habits = proven(
+                rows,
+                matrix,
+                outcome,
+                due=due,
+                start=day,
+                came=came,
+                cut=as_of,
+                years=years,
+                options=self.options,
+                seed=self.seed,
+            )
         return Training(
             matrix=matrix,
             ranks=ranks(rows, at_issue) if ranked else None,
@@ -198,6 +214,7 @@ class PaymentModel:
             events_at_issue=events_at_issue,
             windows=windows,
             expected=expected,
+            habits=habits,
         )
 
     def predict(
@@ -252,8 +269,8 @@ class PaymentModel:
             whole = part == slice(0, n)
             piece = snapshot if whole else snapshot.take(np.arange(part.start, part.stop))
             given = None if matrix is None else matrix.take(part)
-            values = inputs(piece, head.names, head.categories, past, given).values
-            found = self._block(head, piece, values, asked, Level(level))
+            values = inputs(piece, head.names, head.categories, past.lateness, given).values
+            found = self._block(head, piece, values, past, asked=asked, level=Level(level))
             p[part], days[part], share[part], never[part] = found
             amount[part] = open_cents(piece, level) / 100.0
         return Forecast(
@@ -359,7 +376,7 @@ class PaymentModel:
         return matrix.with_column(EXPECTED, expected.past(rows.ledger).of(rows)), expected
 
     def _block(
-        self, head: Head, rows: Snapshot, X: Matrix, asked: _Asked, level: Level
+        self, head: Head, rows: Snapshot, X: Matrix, past: Past, *, asked: _Asked, level: Level
     ) -> tuple[Float, Float, Float, Float]:
         """P(event), quantiles in days, expected share, P(never)."""
         due = due_offsets(rows)
@@ -372,7 +389,7 @@ class PaymentModel:
             reach = float(ahead.max(initial=0.0))
             knots = knots[: np.searchsorted(knots, reach) + 1]
             reach = max(reach, knots[-1])
-        curve = head.curve(rows, X, due, _local_days(rows), reach)
+        curve = head.curve(rows, X, past, due=due, start=_local_days(rows), reach=reach)
         bend = head.windows.bend(X, due, curve.before(knots))
         p = bend.forward(curve.before(ahead), ahead)
         days = np.full((len(rows), len(asked.quantiles)), np.inf)

@@ -100,7 +100,7 @@ def reasons(
         snapshot, horizons=(str(wanted),), level=level, quantiles=(), matrix=matrix
     ).p_paid[:, 0]
     past = head.past(snapshot.ledger)
-    used = inputs(snapshot, head.names, head.categories, past, matrix)
+    used = inputs(snapshot, head.names, head.categories, past.lateness, matrix)
     due = due_offsets(snapshot)
     X = np.asarray(used.values)
     ahead = due + wanted.days if wanted.from_due else np.full(len(snapshot), float(wanted.days))
@@ -109,7 +109,7 @@ def reasons(
     full = np.full((len(snapshot), len(head.columns)), np.nan, dtype=np.float32)
     base = np.where(chance > 0.5, 1.0, -1.0) * _SURE
     day = _local_days(snapshot)
-    for hazard, own, columns in head.groups(snapshot, X):
+    for hazard, own, columns in head.groups(snapshot, X, past):
         full[own, : columns.shape[1]] = columns
         mine = np.flatnonzero(np.isin(own, asked))
         for part in blocks(len(mine), _BLOCK):
