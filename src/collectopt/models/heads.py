@@ -45,7 +45,7 @@ _AT_ISSUE = "at_issue"
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What one level learns from: everything that no option but haste and at_issue changes.
+    """What one level learns from: all that no option but haste, at_issue and habits changes.
 
     Attributes
     ----------

@@ -76,7 +76,8 @@ class PaymentModel:
         Features to learn from. Default: all but the rates of the whole book and its segments,
         which say what the calendar was rather than who pays; and, at level "invoice" where columns
         of the claims tell, "late_expected": see :mod:`collectopt.models.expected`; and, for rows
-        at issue of large data, "claim_rank" and "open_rank": see :mod:`collectopt.models.issue`.
+        at issue of large data, "claim_rank" and "open_rank": see :mod:`collectopt.models.issue`;
+        and, for claims of small data, habits of accounts: see :mod:`collectopt.models.habits`.
     years : float
         How far back the learning reaches.
     max_rows : int
@@ -144,7 +145,7 @@ class PaymentModel:
         Parameters
         ----------
         training : mapping of Level to Training
-            One entry a level, prepared with the same event, seed, haste and at_issue.
+            One entry a level, prepared with the same event, seed, haste, at_issue and habits.
         """
         self._heads = {
             level: Head.fit(prepared, self.options, self.seed)
