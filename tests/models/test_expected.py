@@ -21,9 +21,10 @@ from collectopt.models.past_claims import MEMORY
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 
+from .late_books import DAY, asked, bill, ledger_of, payment, people, with_notes, with_returns
+
 START = dt.date(2021, 10, 1)
 CUT = "2024-01-01"
-DAY = dt.timedelta(days=1)
 LEVEL, PAPERLESS, BETWEEN, NOISE = 4.0, -7.0, 8.0, 5.0
 QUICK = HazardOptions(rounds=60, rate=0.05)
 
@@ -43,29 +44,9 @@ def make_book(seed, *, n=100, claims=36, shift=PAPERLESS, late=None):
             days = round(LEVEL + own[a] + shift * electronic + rng.normal(0.0, NOISE))
             paid = due + dt.timedelta(days=int(np.clip(days, -28, 200)))
             amount = float(rng.integers(20, 500))
-            invoices.append(
-                {
-                    "invoice_id": key, "account_id": f"A{a:03d}", "issued_on": issued,
-                    "due_on": due, "amount": amount, "currency": "EUR",
-                    "paperless": float(electronic),
-                }
-            )  # fmt: skip
-            payments.append(
-                {
-                    "payment_id": key, "account_id": f"A{a:03d}", "invoice_id": key,
-                    "paid_at": f"{paid}T12:00:00+01:00", "amount": amount,
-                }
-            )  # fmt: skip
-    accounts = [
-        {"account_id": f"A{a:03d}", "customer_type": "business", "country": "DE"} for a in range(n)
-    ]
-    return accounts, invoices, payments
-
-
-def ledger_of(accounts, invoices, payments):
-    return Ledger.from_frames(
-        accounts=accounts, invoices=invoices, payments=payments, features=["paperless"]
-    )
+            invoices.append(bill(key, issued, due, amount, float(electronic)))
+            payments.append(payment(key, paid, amount))
+    return people(n), invoices, payments
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +62,6 @@ def ledger(tables):
 @pytest.fixture(scope="module")
 def model(ledger):
     return PaymentModel(levels=("account", "invoice"), options=QUICK).fit(ledger, as_of=CUT)
-
-
-def asked(ledger, since=CUT):
-    rows = [
-        {"account_id": r["account_id"], "as_of": r["issued_on"], "invoice_id": r["invoice_id"]}
-        for r in ledger.invoices.to_pylist()
-        if r["issued_on"].isoformat() >= since
-    ]
-    return Snapshot.from_rows(ledger, rows)
 
 
 def late_days(ledger, snapshot):
@@ -136,7 +108,7 @@ def test_variances_are_those_of_maximum_likelihood():
 def test_it_tells_accounts_from_their_claims(ledger):
     """The mean of past lateness, which mixes both up, is further from what comes."""
     fitted = ExpectedLateness.fit(ledger, CUT, years=4.0)
-    snapshot = asked(ledger)
+    snapshot = asked(ledger, CUT)
     found = fitted.past(ledger).of(snapshot)
     truth = np.clip(late_days(ledger, snapshot), EARLIEST, LATEST)
     naive = compute(snapshot, ["late_mean"]).values[:, 0]
@@ -151,20 +123,8 @@ def test_sums_are_those_of_a_plain_loop():
     """Returned payments, credit notes and claims that are too old, at random times."""
     accounts, invoices, payments = make_book(5, n=12, claims=40)
     rng = np.random.default_rng(0)
-    more = []
-    for p in payments:
-        if rng.random() < 0.15:
-            at = dt.datetime.fromisoformat(p["paid_at"]) + int(rng.integers(9)) * DAY
-            for k, (day, sign) in enumerate([(at, -1.0), (at + 20 * DAY, 1.0)]):
-                changed = {"payment_id": f"{p['payment_id']}-{k}", "paid_at": day.isoformat()}
-                more.append({**p, **changed, "amount": sign * p["amount"]})
-    notes = [
-        {**i, "invoice_id": f"N-{i['invoice_id']}", "kind": "credit_note", "amount": -i["amount"]}
-        for i in invoices
-        if rng.random() < 0.1
-    ]
-    invoices = [{**i, "kind": "invoice"} for i in invoices]
-    ledger = ledger_of(accounts, invoices + notes, payments + more)
+    payments = with_returns(payments, rng)
+    ledger = ledger_of(accounts, with_notes(invoices, rng), payments)
     fitted = ExpectedLateness.fit(ledger, "2025-04-01", years=4.0)
     rows = [
         {
@@ -237,7 +197,7 @@ def test_no_model_where_columns_say_nothing_or_claims_are_few(n, shift):
 def test_the_payment_model_learns_from_it(ledger, model, tmp_path):
     assert EXPECTED in model._head("invoice").names
     assert EXPECTED not in model._head("account").names
-    snapshot = asked(ledger)
+    snapshot = asked(ledger, CUT)
     horizons = ("due+0D", "due+10D")
     found = model.predict(snapshot, horizons=horizons, level="invoice")
     model.save(tmp_path)
@@ -262,7 +222,7 @@ def test_the_payment_model_learns_from_it(ledger, model, tmp_path):
 
 
 def test_reasons_name_it(ledger, model):
-    found = reasons(model, asked(ledger).take(np.arange(40)), "due+0D", level="invoice", top=8)
+    found = reasons(model, asked(ledger, CUT).take(np.arange(40)), "due+0D", level="invoice", top=8)
     said = found.to_pandas()
     own = said[said["feature"] == EXPECTED]
     assert len(own)
@@ -271,14 +231,14 @@ def test_reasons_name_it(ledger, model):
 
 def test_rows_are_worked_out_alone_and_in_their_order(tables, ledger, model):
     """Nor does it matter which other accounts there are."""
-    snapshot = asked(ledger)
+    snapshot = asked(ledger, CUT)
     order = np.random.default_rng(0).permutation(len(snapshot))[:50]
     expected = model._heads[Level.INVOICE].expected
     past = expected.past(ledger)
     np.testing.assert_array_equal(past.of(snapshot)[order], past.of(snapshot.take(order)))
     few = ledger_of(*([row for row in rows if row["account_id"] < "A030"] for rows in tables))
     own = past.of(snapshot)[np.array(snapshot.rows["account_id"].to_pylist()) < "A030"]
-    np.testing.assert_array_equal(expected.past(few).of(asked(few)), own)
+    np.testing.assert_array_equal(expected.past(few).of(asked(few, CUT)), own)
     rows = [{"account_id": "A001", "as_of": CUT}]
     assert np.isnan(past.of(Snapshot.from_rows(ledger, rows))).all()
 
@@ -332,7 +292,7 @@ def test_a_column_of_another_type_or_none_is_named(tables, model):
         model._heads[Level.INVOICE].expected.past(ledger_of(accounts, texts, payments))
     bare = Ledger.from_frames(accounts=accounts, invoices=invoices, payments=payments)
     with pytest.raises(InputError, match=r"invoices\.paperless"):
-        model.predict(asked(bare), level="invoice")
+        model.predict(asked(bare, CUT), level="invoice")
 
 
 def test_a_payment_that_was_returned_is_none(tables):

@@ -149,16 +149,9 @@ PHRASES: Mapping[str, Phrase] = {
         zero="When nothing holds them up, claims like this one come in on the due day",
         negative="When nothing holds them up, claims like this one come in {d} early",
     ),
-    "late_usual_sd": Phrase("When this account usually pays is known to within {d}"),
     "held_up_chance": Phrase(
         "A hold-up of this claim has a chance of {p}, by how late earlier claims came"
     ),
-    "late_held_up": Phrase(
-        "Claims like this one come in {d} late when something holds them up",
-        zero="Claims like this one come in on the due day when something holds them up",
-        negative="Claims like this one come in {d} early when something holds them up",
-    ),
-    "late_held_up_sd": Phrase("When this account pays what was held up is known to within {d}"),
     "late_trend": Phrase(
         "Pays {d} later than it used to",
         zero="Pays as late as it used to",

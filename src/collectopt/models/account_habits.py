@@ -9,17 +9,16 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.special import ndtr
+from scipy.special import log_expit, log_ndtr
 
 from collectopt.features.words import HABITS
-from collectopt.models.boosting import expit
 from collectopt.models.columns import Columns
 from collectopt.models.expected import several, telling, whole_accounts
 from collectopt.models.habits import (
     EARLIEST,
-    EFFECTS,
     LATEST,
     Claims,
+    Effects,
     Parameters,
     estimate,
     likelihoods,
@@ -32,7 +31,7 @@ from collectopt.models.past_claims import (
     own_columns,
     places,
 )
-from collectopt.models.periods import Grid, Periods
+from collectopt.models.periods import Grid, Periods, blocks
 from collectopt.schema.ledger import Ledger
 from collectopt.schema.snapshot import Snapshot
 from collectopt.schema.times import DAY_US, AsOf, to_instant
@@ -46,7 +45,8 @@ Days = npt.NDArray[np.datetime64]
 _NEEDED, _MOST = 300, 10_000  # settled claims of accounts that have several; claims of a fit
 _BLOCK = 10_000  # claims and rows that are worked out at once
 _MICRO = 1e6
-_LEFT = 1e-12  # of what is over for sure
+_TINY = 1e-280
+_MOST_LOG = 50.0
 _SURE = 9.0  # log odds of a bin beyond which no habit is trusted
 _HALF = 0.5  # days: who pays on a day pays by its middle, on the scale of the mixture
 
@@ -95,7 +95,12 @@ class Habits:
         """Look up what the accounts of a ledger have shown, at any time."""
         paid = Paid.of(ledger)
         order = np.lexsort((paid.known, paid.account))
-        return Shown(self.parameters, self.columns.of(ledger.timeline.claims), paid.take(order))
+        return Shown(
+            self.parameters,
+            Effects.fine(self.parameters),
+            self.columns.of(ledger.timeline.claims),
+            paid.take(order),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -115,6 +120,7 @@ class Shown:
     Attributes
     ----------
     parameters : Parameters
+    effects : Effects
     Z : (c, k) float64
         Pieces of the claims of the timeline.
     paid : Paid
@@ -122,6 +128,7 @@ class Shown:
     """
 
     parameters: Parameters
+    effects: Effects
     Z: Float
     paid: Paid
 
@@ -146,59 +153,130 @@ class Shown:
         place, claim = places(rows.ledger, rows.rows["invoice"])
         account = rows.rows["account"].to_numpy().astype(np.int64)
         asked = rows.rows["as_of"].cast(pa.int64()).to_numpy()
-        row = rows.claims["row"].to_numpy().astype(np.int64)
-        others = np.flatnonzero(~rows.claims["subject"].to_numpy(zero_copy_only=False))
-        others = others[np.isin(row[others], place)]
-        row, still = row[others], rows.claims.take(pa.array(others))
-        for some in self._parts(account[place], np.bincount(row, minlength=len(rows))[place]):
+        still = _Open.of(rows)
+        for some in self._parts(account[place], account[still.first]):
             own = place[some]
-            mass = EFFECTS.mass + self._settled(account[own], asked[own])
-            mine = np.isin(row, own)
-            np.add.at(
-                mass,
-                np.searchsorted(own, row[mine]),
-                self._open(rows.ledger, still.filter(pa.array(mine))),
-            )
-            out[own] = _expected(self.parameters, mass, self.Z[claim[some]])
+            micro = self._settled(account[own], asked[own]) + self._open(still.among(own))
+            mass = self.effects.mass + micro / _MICRO
+            out[own] = _expected(self.parameters, self.effects, mass, self.Z[claim[some]])
         return out
 
-    def _parts(self, account: Int, open_: Int) -> Iterator[Int]:
-        """Cut rows so that few claims are at work at once: whole accounts, in rising order."""
-        accounts, inverse, count = np.unique(account, return_inverse=True, return_counts=True)
-        ends = [np.searchsorted(self.paid.account, accounts, side=s) for s in ("left", "right")]
-        work = np.bincount(inverse, open_, minlength=len(accounts)) + count + ends[1] - ends[0]
-        part = ((np.cumsum(work) - work) // _BLOCK).astype(np.int64)
+    def _parts(self, account: Int, still: Int) -> Iterator[Int]:
+        """Cut rows so that few claims are at work at once: whole accounts, in rising order.
+
+        Parameters
+        ----------
+        account : (n,) int64
+            Of each row.
+        still : (m,) int64
+            Account of each claim that is open still.
+        """
+        accounts, inverse, work = np.unique(account, return_inverse=True, return_counts=True)
+        for claims in (self.paid.account, np.sort(still)):
+            work += np.searchsorted(claims, accounts, "right") - np.searchsorted(claims, accounts)
+        part = (np.cumsum(work) - work) // _BLOCK
         for each in np.unique(part):
             yield np.flatnonzero(part[inverse] == each)
 
-    def _settled(self, account: Int, asked: Int) -> Float:
+    def _settled(self, account: Int, asked: Int) -> Int:
         """Log likelihood of what accounts settled before the times asked for, (n, a, u)."""
         paid = self.paid.take(np.flatnonzero(np.isin(self.paid.account, account)))
         late = np.clip(paid.late, EARLIEST, LATEST)
-        log = self._log(paid.claim, late, late < LATEST)
-        sums = RunningSums.build(paid, np.round(log * _MICRO).astype(np.int64))
-        return sums.before(account, asked) / _MICRO
+        log = self._micro(paid.claim, late, late < LATEST)
+        return RunningSums.build(paid, log).before(account, asked)
 
-    def _open(self, ledger: Ledger, claims: pa.Table) -> Float:
-        """Log likelihood of claims that are open still, (m, a, u)."""
-        _, place = places(ledger, claims["invoice"])
-        late = np.minimum(claims["dpd"].to_numpy().astype(np.float64) - 1.0, LATEST) + _HALF
-        return self._log(place, late, np.zeros(len(late), dtype=np.bool_))
+    def _open(self, still: _Open) -> Int:
+        """Log likelihood of the other claims that are open still, (n, a, u)."""
+        shape = self.effects.mass.shape
+        total = np.zeros((int(still.of_row.max(initial=-1)) + 1, *shape), dtype=np.int64)
+        own = np.zeros((len(still.of_row), *shape), dtype=np.int64)
+        for part in blocks(len(still.claim), _BLOCK):
+            late = still.late[part]
+            log = self._micro(still.claim[part], late, np.zeros(len(late), dtype=np.bool_))
+            np.add.at(total, still.moment[part], log)
+            mine = np.flatnonzero((still.own >= part.start) & (still.own < part.stop))
+            own[mine] = log[still.own[mine] - part.start]
+        return total[still.of_row] - own
 
-    def _log(self, claim: Int, late: Float, paid: Bool) -> Float:
-        alone = np.arange(len(claim))
-        return np.log(likelihoods(self.parameters, Claims(self.Z[claim], late, paid, alone)).whole)
+    def _micro(self, claim: Int, late: Float, paid: Bool) -> Int:
+        """Log likelihood of claims in millionths, whole numbers: sums have no order."""
+        claims = Claims(self.Z[claim], late, paid, np.arange(len(claim)))
+        log = np.log(likelihoods(self.parameters, claims, self.effects).whole)
+        return np.round(log * _MICRO).astype(np.int64)
 
 
-def _expected(p: Parameters, mass: Float, Z: Float) -> Float:
+class _Open(NamedTuple):
+    """Claims that were open at the moments of some rows, each once an account and time.
+
+    Attributes
+    ----------
+    moment : (m,) int64
+        Number of the account and time; rising.
+    claim : (m,) int64
+        Place in the timeline.
+    late : (m,) float64
+        Days past due until which the claim was seen open.
+    first : (m,) int64
+        A row that asks then.
+    of_row : (n,) int64
+        Moment of each row.
+    own : (n,) int64
+        Place of the claim that the row names among the m; -1 where it is not there.
+    """
+
+    moment: Int
+    claim: Int
+    late: Float
+    first: Int
+    of_row: Int
+    own: Int
+
+    @classmethod
+    def of(cls, rows: Snapshot) -> Self:
+        """Look them up; a claim counts only where it was known before."""
+        when = np.stack([rows.rows[c].cast(pa.int64()).to_numpy() for c in ("account", "as_of")])
+        of_row = np.unique(when, axis=1, return_inverse=True)[1].reshape(-1)
+        claims, size = rows.claims, len(rows.ledger.timeline.claims)
+        row = claims["row"].to_numpy().astype(np.int64)
+        _, claim = places(rows.ledger, claims["invoice"])
+        known = rows.ledger.timeline.claims["known_at"].cast(pa.int64()).to_numpy()
+        seen = np.flatnonzero(known[claim] < when[1][row])
+        key, at = np.unique(of_row[row[seen]] * size + claim[seen], return_index=True)
+        late = claims["dpd"].to_numpy()[seen[at]] - 1.0 + _HALF
+        named = rows.ledger.timeline.places(rows.rows["invoice"])
+        wanted = of_row * size + named
+        own = np.searchsorted(key, wanted)
+        there = (named >= 0) & (np.append(key, -1)[own] == wanted)
+        return cls(
+            *np.divmod(key, size),
+            np.minimum(late, LATEST),
+            row[seen[at]],
+            of_row,
+            np.where(there, own, -1),
+        )
+
+    def among(self, rows: Int) -> _Open:
+        """Keep what bears on some rows, and number it anew."""
+        moments, of_row = np.unique(self.of_row[rows], return_inverse=True)
+        kept = np.isin(self.moment, moments)
+        return _Open(
+            np.searchsorted(moments, self.moment[kept]),
+            self.claim[kept],
+            self.late[kept],
+            self.first[kept],
+            of_row,
+            np.append(np.cumsum(kept) - 1, -1)[self.own[rows]],  # -1 stays -1
+        )
+
+
+def _expected(p: Parameters, effects: Effects, mass: Float, Z: Float) -> Float:
     """Sum up what accounts are like, (n, a, u) log masses, for claims with some pieces."""
-    centre, chance = p.claims(Z)
+    centre, chance = p.claims(Z, effects)
     weight = np.exp(mass - mass.max(axis=(1, 2), keepdims=True))
     weight /= weight.sum(axis=(1, 2), keepdims=True)
-    held = np.einsum("nau,nu->na", weight, chance)
-    moments = []
-    for mine in (weight.sum(axis=2) - held, held):
-        share = mine / mine.sum(axis=1, keepdims=True)
+    moments, held = [], np.einsum("nau,nu->na", weight, chance)
+    for mine in (np.einsum("nau,nu->na", weight, 1.0 - chance), held):
+        share = (mine + _TINY) / (mine + _TINY).sum(axis=1, keepdims=True)
         mean = (share * centre).sum(axis=1)
         wide = np.sqrt((share * (centre - mean[:, None]) ** 2).sum(axis=1))
         moments.append((mean, wide))
@@ -222,8 +300,8 @@ class HabitHazard:
         self.grid_ = grid
         self._parameters = parameters
         # What an average claim of an account that nothing is known of would be like.
-        blank = np.zeros((1, len(parameters.slopes)))
-        self._average = _expected(parameters, EFFECTS.mass[None], blank)[0]
+        blank, effects = np.zeros((1, len(parameters.slopes))), Effects.fine(parameters)
+        self._average = _expected(parameters, effects, effects.mass[None], blank)[0]
 
     def odds(
         self,
@@ -277,22 +355,20 @@ class HabitHazard:
     def _odds(self, X: Matrix | Float, periods: Periods, offset: Float) -> Float:
         H = X[periods.row].astype(np.float64)
         late = np.stack([periods.lo, periods.hi]) - offset[periods.row] + _HALF
-        before, after = (self._open(H, days) for days in late)
+        before, after = (self._log_open(H, days) for days in late)
         with np.errstate(divide="ignore"):
-            odds = np.log(np.maximum(before - after, 0.0)) - np.log(after)
+            odds = np.log(np.expm1(np.clip(before - after, 0.0, _MOST_LOG)))
         return np.clip(odds, -_SURE, _SURE)
 
-    def _open(self, H: Float, late: Float) -> Float:
-        """Chance that a claim is open still so many days past due."""
+    def _log_open(self, H: Float, late: Float) -> Float:
+        """Log chance that a claim is open still so many days past due; far out, too."""
         p = self._parameters
         usual, usual_sd, chance, held, held_sd = H.T
-        own = ndtr((usual - late) / np.hypot(p.noise, usual_sd))
-        up = ndtr((held - late) / np.hypot(p.held_noise, held_sd))
-        share = expit(np.array(p.stuck))
-        stuck = np.exp(-np.maximum(late, 0.0) / p.stuck_days)
-        return np.asarray(
-            (1.0 - share) * ((1.0 - chance) * own + chance * up) + share * stuck + _LEFT
-        )
+        with np.errstate(divide="ignore"):
+            own = np.log1p(-chance) + log_ndtr((usual - late) / np.hypot(p.noise, usual_sd))
+            up = np.log(chance) + log_ndtr((held - late) / np.hypot(p.held_noise, held_sd))
+        stuck = log_expit(p.stuck) - np.maximum(late, 0.0) / p.stuck_days
+        return np.logaddexp(log_expit(-p.stuck) + np.logaddexp(own, up), stuck)
 
 
 class _Known(NamedTuple):
@@ -310,7 +386,8 @@ class _Known(NamedTuple):
         due = claims["due_at"].cast(pa.int64()).to_numpy()
         since = moment - years * 365.25 * DAY_US
         used = np.flatnonzero(stood.issued & (due >= since) & ~stood.credited)
-        waits = (moment - due[used]) / DAY_US + _HALF
+        # whole days, as for claims open at a row's time; two hours make up for changed clocks
+        waits = np.floor((moment - due[used]) / DAY_US + 1.0 / 12.0) + _HALF
         paid = stood.late[used] < LATEST
-        late = np.clip(np.where(paid, stood.late[used], waits), EARLIEST, LATEST)
+        late = np.where(paid, np.maximum(stood.late[used], EARLIEST), np.minimum(waits, LATEST))
         return cls(used, claims["account"].to_numpy().astype(np.int64)[used], late, paid)

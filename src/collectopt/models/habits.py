@@ -32,9 +32,10 @@ Bool = npt.NDArray[np.bool_]
 
 #: Days past due between which lateness counts; later is "not paid by then".
 EARLIEST, LATEST = -90.0, 365.0
-_A, _U = 41, 7  # points of the grid: centre of an account, its chance of a hold-up
-_REACH_A, _REACH_U = 3.2, 2.5  # standard deviations
-_ROUNDS = 150
+_POINTS, _MOST_POINTS, _CHANCES = 41, 161, 7  # of the grid: centres, chances of a hold-up
+_REACH, _REACH_CHANCES = 3.2, 2.5  # standard deviations
+_STEP = 1 / 3  # of the noise: the widest step between two centres, where points suffice
+_ROUNDS, _FIRST_ROUNDS = 150, 15
 _TINY = 1e-280  # likelihood of what cannot be
 
 
@@ -79,14 +80,14 @@ class Parameters(NamedTuple):
         slopes = {n: np.array(content[n], dtype=np.float64) for n in ("slopes", "odds_slopes")}
         return cls(**{**content, **slopes})
 
-    def claims(self, Z: Float) -> tuple[Float, Float]:
+    def claims(self, Z: Float, effects: Effects) -> tuple[Float, Float]:
         """Give centres (n, a) and chances of a hold-up (n, u) of claims on the grid."""
         # Row by row alike, whatever the number of rows is: a matrix product may not be.
         centre = self.level + (Z * self.slopes).sum(axis=1)
         odds = self.odds + (Z * self.odds_slopes).sum(axis=1)
         return (
-            centre[:, None] + self.between * EFFECTS.a,
-            expit(odds[:, None] + self.odds_between * EFFECTS.u),
+            centre[:, None] + self.between * effects.a,
+            expit(odds[:, None] + self.odds_between * effects.u),
         )
 
 
@@ -139,48 +140,72 @@ class Effects(NamedTuple):
     mass: Float  # (a, u)
 
     @classmethod
-    def make(cls) -> Self:
+    def lay(cls, points: int = _POINTS) -> Self:
         """Lay the points out."""
-        a, u = np.linspace(-_REACH_A, _REACH_A, _A), np.linspace(-_REACH_U, _REACH_U, _U)
+        a = np.linspace(-_REACH, _REACH, points)
+        u = np.linspace(-_REACH_CHANCES, _REACH_CHANCES, _CHANCES)
         mass = -0.5 * (a[:, None] ** 2 + u**2)
         return cls(a, u, mass - np.logaddexp.reduce(mass, axis=None))
 
-
-EFFECTS = Effects.make()
+    @classmethod
+    def fine(cls, p: Parameters) -> Self:
+        """Lay the points so densely that accounts with little noise are told apart."""
+        points = int(2.0 * _REACH * p.between / (_STEP * p.noise)) + 1
+        return cls.lay(int(np.clip(points, _POINTS, _MOST_POINTS)))
 
 
 def estimate(claims: Claims) -> Parameters:
     """Find the parameters with the largest penalised likelihood."""
+    effects = Effects.lay()
+    # A group of accounts that always pay very late may pass for stuck claims, or for what it is.
+    found = min(
+        (_search(start, claims, effects, _FIRST_ROUNDS) for start in _starts(claims)),
+        key=lambda p: _loss(p, claims, effects)[0],
+    )
+    found = _search(found, claims, effects, _ROUNDS)
+    while len(Effects.fine(found).a) > len(effects.a):
+        effects = Effects.fine(found)
+        found = _search(found, claims, effects, _ROUNDS)
+    return found
+
+
+def _search(start: Parameters, claims: Claims, effects: Effects, rounds: int) -> Parameters:
     bounds = [np.log(_BOUNDS[n]) if n in _POSITIVE else _BOUNDS[n] for n in _SINGLE]
     bounds += [(-np.inf, np.inf)] * (2 * claims.Z.shape[1])
     best = minimize(
-        lambda flat: _loss(_unpack(flat), claims),
-        _pack(_start(claims)),
+        lambda flat: _loss(_unpack(flat), claims, effects),
+        _pack(start),
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        options={"maxiter": _ROUNDS},
+        options={"maxiter": rounds},
     )
     return _unpack(np.asarray(best.x, dtype=np.float64))
 
 
-def _start(claims: Claims) -> Parameters:
-    late = claims.late[claims.paid]
+def _starts(claims: Claims) -> list[Parameters]:
+    """Accounts differ as claims do, or as their own medians do."""
+    late, group = claims.late[claims.paid], claims.group[claims.paid]
     low, middle, high = (float(q) for q in np.quantile(late, [0.25, 0.5, 0.75]))
     wide, none = max(high - low, 1.0), np.zeros(claims.Z.shape[1])
-    return Parameters(
-        level=middle,
-        between=0.7 * wide,
-        noise=0.5 * wide,
-        delay=wide,
-        held_noise=0.7 * wide,
-        odds=-1.5,
-        odds_between=1.0,
-        stuck=-4.0,
-        stuck_days=90.0,
-        slopes=none,
-        odds_slopes=none,
-    )
+    cuts = np.flatnonzero(np.diff(group)) + 1
+    medians = [np.median(own) for own in np.split(late, cuts)]
+    return [
+        Parameters(
+            level=middle,
+            between=between,
+            noise=0.5 * wide,
+            delay=wide,
+            held_noise=0.7 * wide,
+            odds=-1.5,
+            odds_between=1.0,
+            stuck=-4.0,
+            stuck_days=90.0,
+            slopes=none,
+            odds_slopes=none,
+        )
+        for between in (0.7 * wide, max(float(np.std(medians)), 1.0))
+    ]
 
 
 def _pack(p: Parameters) -> Float:
@@ -223,9 +248,9 @@ def _log_stuck(late: Float, paid: Bool, days: float) -> Float:
     return np.where(paid, np.where(late < 0.0, -np.inf, -over / days - np.log(days)), -over / days)
 
 
-def likelihoods(p: Parameters, claims: Claims) -> Likelihoods:
+def likelihoods(p: Parameters, claims: Claims, effects: Effects) -> Likelihoods:
     """Work out the likelihoods of claims for all points of the grid."""
-    centre, chance = p.claims(claims.Z)
+    centre, chance = p.claims(claims.Z, effects)
     usual, held = (
         np.exp(_log_normal(_scores(claims.late, c, noise), claims.paid, noise))
         for c, noise in ((centre, p.noise), (centre + p.delay, p.held_noise))
@@ -246,10 +271,10 @@ class Weights(NamedTuple):
     by_odds: Float  # (n, u): slopes by the log odds of a hold-up
 
 
-def _weigh(found: Likelihoods, group: Int) -> tuple[float, Weights]:
+def _weigh(found: Likelihoods, group: Int, effects: Effects) -> tuple[float, Weights]:
     """Log likelihood of the accounts' claims, and what each claim is held to be."""
     first = np.flatnonzero(np.diff(group, prepend=-1))
-    total = EFFECTS.mass + np.add.reduceat(np.log(found.whole), first, axis=0)
+    total = effects.mass + np.add.reduceat(np.log(found.whole), first, axis=0)
     peak = total.max(axis=(1, 2), keepdims=True)
     mass = np.exp(total - peak)
     sums = mass.sum(axis=(1, 2), keepdims=True)
@@ -263,23 +288,23 @@ def _weigh(found: Likelihoods, group: Int) -> tuple[float, Weights]:
     )
 
 
-def _loss(p: Parameters, claims: Claims) -> tuple[float, Float]:
+def _loss(p: Parameters, claims: Claims, effects: Effects) -> tuple[float, Float]:
     """Penalised negative log likelihood, and its slopes by :func:`_pack`'s numbers."""
-    found = likelihoods(p, claims)
-    likelihood, w = _weigh(found, claims.group)
-    centre, _ = p.claims(claims.Z)
+    found = likelihoods(p, claims, effects)
+    likelihood, w = _weigh(found, claims.group, effects)
+    centre, _ = p.claims(claims.Z, effects)
     by_usual, usual_wide = _steep(claims, centre, p.noise, found.usual)
     by_held, held_wide = _steep(claims, centre + p.delay, p.held_noise, found.held)
     by_centre = w.usual * by_usual + w.held * by_held
     waits = np.maximum(claims.late, 0.0) / p.stuck_days
     slopes = {
         "level": by_centre.sum(),
-        "between": (by_centre * EFFECTS.a).sum() * p.between,
+        "between": (by_centre * effects.a).sum() * p.between,
         "noise": (w.usual * usual_wide).sum(),
         "delay": (w.held * by_held).sum() * p.delay,
         "held_noise": (w.held * held_wide).sum(),
         "odds": w.by_odds.sum(),
-        "odds_between": (w.by_odds * EFFECTS.u).sum() * p.odds_between,
+        "odds_between": (w.by_odds * effects.u).sum() * p.odds_between,
         "stuck": (w.stuck - found.share).sum(),
         "stuck_days": (w.stuck * (waits - claims.paid)).sum(),
     }

@@ -72,7 +72,7 @@ class Training:
     expected : ExpectedLateness or None
         What gave the last column of the matrix.
     habits : Habits or None
-        Of accounts, if they have helped before.
+        Of accounts, if they have helped before; tried with the options of who gathered this.
     """
 
     matrix: FeatureMatrix
@@ -161,7 +161,7 @@ class Head:
             {name: tuple(values) for name, values in matrix.categories.items()},
             sharing,
             data.expected,
-            data.habits,
+            data.habits if options.habits else None,
         )
 
     @property
