@@ -135,6 +135,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--years", nargs="+", type=int, choices=DEVELOPMENT + YEARS, default=list(YEARS)
     )
+    cuts = (*payment_ibm.DEVELOPMENT, payment_ibm.CUT)
+    parser.add_argument("--cuts", nargs="+", choices=cuts, default=[payment_ibm.CUT])
     kinds = payment_simulated.KINDS
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=list(kinds))
     parser.add_argument("--accounts", type=int, default=3_000)
@@ -147,6 +149,8 @@ def jobs(part: str, options: argparse.Namespace) -> list[Job]:
     if part == "fines":
         kinds = ("fines-rivals", "fines-own")
         return [Job(what, (year,)) for what in kinds for year in reversed(options.years)]
+    if part == "ibm":
+        return [Job(part, (cut,)) for cut in options.cuts]
     if part == "simulated":
         books = [(kind, seed) for kind in options.kinds for seed in range(options.seeds)]
         return [Job(part, (kind, options.accounts, seed)) for kind, seed in books]
@@ -185,7 +189,7 @@ def judge(tables: dict[Job, pd.DataFrame], parts: list[str]) -> tuple[list[Line]
         if part == "fines":
             found = payment_fines.judge(of("fines-own"), of("fines-rivals"))
         elif part == "ibm":
-            found = payment_ibm.judge(of(part)[0])
+            found = payment_ibm.judge(of(part))
         elif part == "uci":
             found = payment_uci.judge(of(part)[0])
         elif part == "simulated":

@@ -1,7 +1,8 @@
 """IBM's invoices in the payment benchmark: late or not, asked on the day of issue.
 
 Learnt from what was known on 1 June 2013, asked about the invoices issued from that day on. "Late":
-not paid by the end of the due day; "late over 10 d": nor in the ten days after it.
+not paid by the end of the due day; "late over 10 d": nor in the ten days after it. To choose by,
+there are earlier cuts, each asked about the invoices issued before the next one.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import collectopt as co
 from collectopt.integrations import ibm_ar
 from collectopt.integrations._source import locate, read_columns
 from collectopt.models import PaymentModel, ShrunkenRate, labels
+from collectopt.models.options import HazardOptions
 from payment_lines import Line, Score, coverage, inside, judged, scores
 from payment_rivals import HAS_CATBOOST, catboost
 
 PART = "ibm"
 OWN = "PaymentModel"
 CUT = "2013-06-01"
+#: Earlier cuts: what is chosen is chosen there.
+DEVELOPMENT = ("2012-07-01", "2012-09-01", "2012-11-01", "2013-01-01", "2013-03-01")
+WITHOUT = "without habits"
 #: Horizon, log-loss at most, AUC at least.
 ASKED = {"late": ("due+0D", 0.393, 0.878), "late over 10 d": ("due+10D", 0.205, 0.898)}
 NO_FORECAST = {"target", "account", "y", "covered", "over"}
@@ -31,15 +36,17 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def compare() -> pd.DataFrame:
-    """Forecasts of all, one line an invoice and question."""
+def compare(cut: str = CUT) -> pd.DataFrame:
+    """Forecasts of all as of a cut, one line an invoice and question."""
     data = _read()
-    issued, settled = data["InvoiceDate"], data["SettledDate"]
-    test = (issued >= pd.Timestamp(CUT)).to_numpy()
-    train = ((issued < pd.Timestamp(CUT)) & (settled < pd.Timestamp(CUT))).to_numpy()
+    issued, settled, moment = data["InvoiceDate"], data["SettledDate"], pd.Timestamp(cut)
+    later = [each for each in (*DEVELOPMENT, CUT) if each > cut]
+    until = pd.Timestamp(later[0]) if later else pd.Timestamp.max
+    test = ((issued >= moment) & (issued < until)).to_numpy()
+    train = ((issued < moment) & (settled < moment)).to_numpy()
     history = _history(data)
     X = _features(data, history)
-    mine = _library(data[test])
+    mine = _library(data[test], cut)
     parts = []
     for name in ASKED:
         y = data[name].to_numpy()
@@ -60,8 +67,9 @@ def compare() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def judge(table: pd.DataFrame) -> tuple[list[Line], list[Score]]:
-    """Bars and scores."""
+def judge(tables: list[pd.DataFrame]) -> tuple[list[Line], list[Score]]:
+    """Bars and scores, over all cuts."""
+    table = pd.concat(tables, ignore_index=True)
     lines, found = [], []
     for name, (_, log_loss, auc) in ASKED.items():
         rows = table[table["target"] == name]
@@ -69,7 +77,8 @@ def judge(table: pd.DataFrame) -> tuple[list[Line], list[Score]]:
         y, account = rows["y"].to_numpy(), rows["account"].to_numpy()
         all_ = scores(PART, name, y, forecasts, account, OWN)
         found += all_
-        lines += judged(all_, log_loss, auc, PART)
+        rivals = [score for score in all_ if score.forecaster != WITHOUT]
+        lines += judged(rivals, log_loss, auc, PART)
     once = table[table["target"] == next(iter(ASKED))]
     return [*lines, coverage(PART, "days to pay", once)], found
 
@@ -83,7 +92,7 @@ def _read() -> pd.DataFrame:
     )
 
 
-def _library(data: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+def _library(data: pd.DataFrame, cut: str) -> dict[str, dict[str, np.ndarray]]:
     """PaymentModel and the shrunken rate, and the outcomes that the ledger tells."""
     ledger = ibm_ar.ledger()
     rows = pd.DataFrame(
@@ -97,10 +106,13 @@ def _library(data: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
     horizons = [horizon for horizon, _, _ in ASKED.values()]
     models = {
         "shrunken rate": ShrunkenRate(event="full"),
+        WITHOUT: PaymentModel(
+            event="full", levels=("invoice",), options=HazardOptions(habits=False)
+        ),
         OWN: PaymentModel(event="full", levels=("invoice",)),
     }
     made = {
-        name: model.fit(ledger, as_of=CUT).predict(snapshot, horizons=horizons, level="invoice")
+        name: model.fit(ledger, as_of=cut).predict(snapshot, horizons=horizons, level="invoice")
         for name, model in models.items()
     }
     end = str((data["SettledDate"].max() + pd.Timedelta(days=2)).date())
