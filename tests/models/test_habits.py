@@ -29,6 +29,7 @@ from collectopt.models.past_claims import MEMORY
 from collectopt.models.payment import _local_days
 from collectopt.models.periods import Grid
 from collectopt.schema.snapshot import Snapshot
+from collectopt.simulation import Book
 
 from .late_books import DAY, asked, bill, ledger_of, payment, people, with_notes, with_returns
 
@@ -581,6 +582,17 @@ def test_habits_that_are_learnt_may_mislead():
     """It takes the trial to keep them out of a book on direct debit."""
     ledger = ledger_of(*make_book(2, days=on_the_day))
     assert Habits.fit(ledger, CUT, years=4.0) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["shop", "subscription", "utility", "b2b", "telco"])
+def test_simulated_books_do_without(kind):
+    """There many pay by direct debit, on a payday or after a reminder: habits would do harm."""
+    for seed in (10, 11):
+        book = Book(kind, accounts=150, seed=seed)
+        cut = book.as_of - dt.timedelta(weeks=26)
+        model = PaymentModel(levels=("invoice",), options=QUICK)
+        assert model.training(book.ledger(), cut, Level.INVOICE).habits is None
 
 
 def test_large_data_do_without(ledger, monkeypatch):

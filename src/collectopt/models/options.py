@@ -54,8 +54,8 @@ class HazardOptions:
         Whether, on small data, claims are also forecast by how late their accounts usually pay and
         how often claims of theirs are held up, if that has helped before: see
         :mod:`collectopt.models.habits`. Only for "full" at level "invoice", and where the caller
-        chose no features. There it about doubles the time of a fit. For :class:`PaymentModel`
-        alone.
+        chose no features. A fit takes half as long again, and twice as long where habits help.
+        For :class:`PaymentModel` alone.
     """
 
     rounds: int | None = None
