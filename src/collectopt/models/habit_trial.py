@@ -28,7 +28,7 @@ Days = npt.NDArray[np.datetime64]
 
 _EARLY = 0.75  # share of the moments to learn from
 _DOUBT = 2.0  # standard errors
-_FEW = 50  # moments, or events, on either side
+_FEW = 50  # events on either side
 
 
 def proven(
