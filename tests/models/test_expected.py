@@ -26,7 +26,7 @@ from .late_books import DAY, asked, bill, ledger_of, payment, people, with_notes
 START = dt.date(2021, 10, 1)
 CUT = "2024-01-01"
 LEVEL, PAPERLESS, BETWEEN, NOISE = 4.0, -7.0, 8.0, 5.0
-QUICK = HazardOptions(rounds=60, rate=0.05)
+QUICK = HazardOptions(rounds=60, rate=0.05, habits=False)
 
 
 def make_book(seed, *, n=100, claims=36, shift=PAPERLESS, late=None):
